@@ -1,0 +1,338 @@
+//! The bytes that the BPF programs and user space share: map names, keys, values, limits.
+//!
+//! Every struct is `repr(C)`, padded by hand, and its size is asserted at compile time. No logic lives here beyond
+//! conversions of representation. A change of any layout changes [`SCHEMA`], which is part of the pin path.
+#![no_std]
+
+/// Version of every layout in this crate; maps are pinned under a folder of this name.
+pub const SCHEMA: &str = "v1";
+
+/// An IPv4 or IPv6 address: 16 bytes in network order held as four words exactly as they lie in memory.
+/// IPv4 is stored v4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), so that one key type serves both families.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Addr(pub [u32; 4]);
+
+impl Addr {
+    /// The unspecified address; in a [`ServiceKey`] of scope [`SCOPE_NODE_PORT`] it means any address of this node.
+    pub const ANY: Addr = Addr([0; 4]);
+
+    /// From the four bytes of an IPv4 address in network order.
+    #[inline(always)]
+    pub const fn v4(octets: [u8; 4]) -> Addr {
+        Addr([0, 0, 0xffff_u32.to_be(), u32::from_ne_bytes(octets)])
+    }
+
+    /// From the sixteen bytes of an IPv6 address in network order.
+    #[inline(always)]
+    pub const fn v6(o: [u8; 16]) -> Addr {
+        Addr([
+            u32::from_ne_bytes([o[0], o[1], o[2], o[3]]),
+            u32::from_ne_bytes([o[4], o[5], o[6], o[7]]),
+            u32::from_ne_bytes([o[8], o[9], o[10], o[11]]),
+            u32::from_ne_bytes([o[12], o[13], o[14], o[15]]),
+        ])
+    }
+
+    /// Whether this is a v4-mapped address.
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0xffff_u32.to_be()
+    }
+
+    /// The last four bytes in network order: the IPv4 address when [`Addr::is_v4`].
+    #[inline(always)]
+    pub const fn v4_octets(&self) -> [u8; 4] {
+        self.0[3].to_ne_bytes()
+    }
+}
+
+/// A port number in network byte order.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Be16(pub u16);
+
+impl Be16 {
+    /// From a host-order number.
+    #[inline(always)]
+    pub const fn new(host: u16) -> Be16 {
+        Be16(host.to_be())
+    }
+
+    /// The host-order number.
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        u16::from_be(self.0)
+    }
+}
+
+/// IP protocol numbers (IANA).
+pub const IPPROTO_ICMP: u8 = 1;
+pub const IPPROTO_TCP: u8 = 6;
+pub const IPPROTO_UDP: u8 = 17;
+pub const IPPROTO_ICMPV6: u8 = 58;
+pub const IPPROTO_SCTP: u8 = 132;
+
+/// Scope of a service key: a ClusterIP, externalIP or load-balancer address.
+pub const SCOPE_CLUSTER: u8 = 0;
+/// Scope of a service key: a NodePort; the address is [`Addr::ANY`].
+pub const SCOPE_NODE_PORT: u8 = 1;
+/// Scope of a service key: an externalIP or load-balancer address seen from outside the cluster (its slots obey
+/// externalTrafficPolicy); looked up by the uplink before [`SCOPE_CLUSTER`].
+pub const SCOPE_EXTERNAL: u8 = 2;
+
+/// Names of the maps, as declared by `prog` and opened by `kernel`.
+pub mod map {
+    pub const CONFIG: &str = "CONFIG";
+    pub const SERVICES: &str = "SERVICES";
+    pub const SLOTS: &str = "SLOTS";
+    pub const BACKENDS: &str = "BACKENDS";
+    pub const FLOWS: &str = "FLOWS";
+    pub const AFFINITY: &str = "AFFINITY";
+    pub const PODS: &str = "PODS";
+    pub const VETHS: &str = "VETHS";
+    pub const ROUTES: &str = "ROUTES";
+    pub const COUNTERS: &str = "COUNTERS";
+    pub const SOCKETS: &str = "SOCKETS";
+}
+
+/// Names of the programs, as declared by `prog` and attached by `kernel`.
+pub mod program {
+    /// tcx ingress of a pod's host-side veth: packets leaving the pod.
+    pub const FROM_POD: &str = "from_pod";
+    /// tcx egress of a pod's host-side veth: packets the node's stack sends to the pod.
+    pub const TO_POD: &str = "to_pod";
+    /// tcx ingress of the uplink.
+    pub const FROM_UPLINK: &str = "from_uplink";
+    /// tcx egress of the uplink.
+    pub const TO_UPLINK: &str = "to_uplink";
+    /// tcx ingress of the VXLAN device (external mode).
+    pub const FROM_OVERLAY: &str = "from_overlay";
+    pub const CONNECT4: &str = "connect4";
+    pub const CONNECT6: &str = "connect6";
+    pub const SENDMSG4: &str = "sendmsg4";
+    pub const SENDMSG6: &str = "sendmsg6";
+    pub const RECVMSG4: &str = "recvmsg4";
+    pub const RECVMSG6: &str = "recvmsg6";
+    pub const GETPEERNAME4: &str = "getpeername4";
+    pub const GETPEERNAME6: &str = "getpeername6";
+}
+
+/// Entries of [`map::SERVICES`] (HASH): 10,000 Services with several ports and scopes each.
+pub const MAX_SERVICES: u32 = 131_072;
+/// Entries of [`map::SLOTS`] (ARRAY).
+pub const MAX_SLOTS: u32 = 524_288;
+/// Entries of [`map::BACKENDS`] (ARRAY); index 0 is never a backend.
+pub const MAX_BACKENDS: u32 = 131_072;
+/// Entries of [`map::FLOWS`] (LRU_HASH).
+pub const MAX_FLOWS: u32 = 262_144;
+/// Entries of [`map::AFFINITY`] (LRU_HASH).
+pub const MAX_AFFINITY: u32 = 65_536;
+/// Entries of [`map::PODS`] (HASH) and [`map::VETHS`] (HASH): the pods of one node.
+pub const MAX_PODS: u32 = 4_096;
+/// Entries of [`map::ROUTES`] (LPM_TRIE).
+pub const MAX_ROUTES: u32 = 16_384;
+
+/// Key of [`map::SERVICES`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    pub addr: Addr,
+    pub port: Be16,
+    pub proto: u8,
+    pub scope: u8,
+}
+
+/// Value of [`map::SERVICES`]. Slots `base .. base + len` of [`map::SLOTS`] hold the backends that take new
+/// connections; `len` 0 means the Service has none (reject).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceValue {
+    /// Node-local number of the Service port, stable while it lives; never 0.
+    pub id: u32,
+    pub base: u32,
+    pub len: u32,
+    /// Session affinity in seconds; 0 for none.
+    pub affinity_s: u32,
+    /// `SERVICE_*` bits.
+    pub flags: u32,
+}
+
+/// externalTrafficPolicy Local: the client address is kept (no source NAT), the slots hold only local backends.
+pub const SERVICE_LOCAL: u32 = 1;
+
+/// Value of [`map::BACKENDS`], index = backend id. All zero: free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Backend {
+    pub addr: Addr,
+    pub port: Be16,
+    pub proto: u8,
+    /// `BACKEND_*` bits.
+    pub flags: u8,
+}
+
+/// The backend exists (established flows may use it).
+pub const BACKEND_ALIVE: u8 = 1;
+/// The backend runs on this node.
+pub const BACKEND_LOCAL: u8 = 2;
+/// Terminating: established flows only.
+pub const BACKEND_DRAINING: u8 = 4;
+
+/// A transport five-tuple as it stands in the packet; key of [`map::FLOWS`]. For ICMP echo both ports hold the identifier.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    pub src: Addr,
+    pub dst: Addr,
+    pub sport: Be16,
+    pub dport: Be16,
+    pub proto: u8,
+    pub pad: [u8; 3],
+}
+
+/// Value of [`map::FLOWS`]: the tuple to rewrite a matching packet to. Each translated connection has two records,
+/// one a direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowValue {
+    pub src: Addr,
+    pub dst: Addr,
+    pub sport: Be16,
+    pub dport: Be16,
+    /// Backend id, 0 if the flow is only masqueraded.
+    pub backend: u32,
+    /// Coarse monotonic seconds of the last packet that refreshed the record.
+    pub seen_s: u32,
+    /// `FLOW_*` bits.
+    pub flags: u32,
+}
+
+/// The record rewrites replies (it was made by the forward direction).
+pub const FLOW_REPLY: u32 = 1;
+/// A FIN or RST was seen.
+pub const FLOW_CLOSING: u32 = 2;
+/// Replies leave by the uplink to a client outside.
+pub const FLOW_EXTERNAL: u32 = 4;
+
+/// Key of [`map::AFFINITY`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AffinityKey {
+    pub client: Addr,
+    pub service: u32,
+}
+
+/// Value of [`map::AFFINITY`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AffinityValue {
+    pub backend: u32,
+    pub seen_s: u32,
+}
+
+/// Value of [`map::PODS`], keyed by the pod's [`Addr`]: where a local pod is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodValue {
+    /// Host-side veth.
+    pub ifindex: u32,
+    /// MAC of the pod's own interface.
+    pub mac: [u8; 6],
+    /// MAC of the host-side veth.
+    pub host_mac: [u8; 6],
+}
+
+/// Value of [`map::VETHS`], keyed by the host-side ifindex (u32): what the pod may send from. ANY: family not assigned.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VethValue {
+    pub addr4: Addr,
+    pub addr6: Addr,
+    pub mac: [u8; 6],
+    pub pad: [u8; 2],
+}
+
+/// Key of [`map::ROUTES`] (LPM trie): `prefix_len` counts bits of the 16-byte form (IPv4 /24 is 96 + 24).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    pub prefix_len: u32,
+    pub addr: Addr,
+}
+
+/// Value of [`map::ROUTES`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteValue {
+    /// `ROUTE_*`.
+    pub kind: u32,
+    /// Underlay address of the node that owns the prefix, for [`ROUTE_OVERLAY`].
+    pub node: Addr,
+}
+
+/// Pods of another node, reached through the VXLAN device.
+pub const ROUTE_OVERLAY: u32 = 1;
+/// Pods of this node; an address of it that [`map::PODS`] lacks is dropped.
+pub const ROUTE_LOCAL_PODS: u32 = 2;
+/// An address of this node: delivered to the node's own stack.
+pub const ROUTE_THIS_NODE: u32 = 3;
+/// Service range: an address of it that [`map::SERVICES`] lacks is rejected.
+pub const ROUTE_SERVICE_RANGE: u32 = 4;
+
+/// The only value of [`map::CONFIG`] (ARRAY of one).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Config {
+    /// Source of masqueraded traffic, v4; also the address NodePorts answer on.
+    pub node4: Addr,
+    /// The same for v6, ANY if the node has none.
+    pub node6: Addr,
+    pub uplink_ifindex: u32,
+    pub overlay_ifindex: u32,
+    pub vni: u32,
+    /// First and last source port for masquerade (host order).
+    pub snat_min: u16,
+    pub snat_max: u16,
+    /// MAC of the uplink.
+    pub uplink_mac: [u8; 6],
+    pub pad: [u8; 2],
+}
+
+/// Indexes of [`map::COUNTERS`] (PERCPU_ARRAY of u64).
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    Forwarded = 0,
+    Delivered = 1,
+    NewFlow = 2,
+    DropMalformed = 3,
+    DropSpoofed = 4,
+    DropNoPod = 5,
+    DropNoBackend = 6,
+    DropNoNatPort = 7,
+    DropFragment = 8,
+    DropNoRoute = 9,
+    DropTtl = 10,
+    DropNotReady = 11,
+    SocketTranslated = 12,
+}
+
+/// Entries of [`map::COUNTERS`].
+pub const COUNTERS: u32 = 16;
+
+const _: () = {
+    assert!(size_of::<Addr>() == 16);
+    assert!(size_of::<ServiceKey>() == 20);
+    assert!(size_of::<ServiceValue>() == 20);
+    assert!(size_of::<Backend>() == 20);
+    assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<FlowValue>() == 48);
+    assert!(size_of::<AffinityKey>() == 20);
+    assert!(size_of::<AffinityValue>() == 8);
+    assert!(size_of::<PodValue>() == 16);
+    assert!(size_of::<VethValue>() == 40);
+    assert!(size_of::<RouteKey>() == 20);
+    assert!(size_of::<RouteValue>() == 20);
+    assert!(size_of::<Config>() == 56);
+};
