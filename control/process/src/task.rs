@@ -1,0 +1,31 @@
+//! The only place that spawns tasks.
+
+use std::future::Future;
+
+use tracing::Instrument as _;
+
+pub use tokio::task::JoinHandle;
+
+/// Runs `future` as a task of the current runtime; `name` is in the span of everything it logs.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.instrument(tracing::error_span!("task", name)))
+}
+
+/// Runs `work` on the runtime's pool of blocking threads.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    tokio::task::spawn_blocking(move || tracing::error_span!("task", name).in_scope(work))
+}
