@@ -1,0 +1,58 @@
+//! What the daemon is told at its start.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// Everything the daemon needs to know; `control/gannet` fills it from the command line and the join's answer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the Node object.
+    pub node_name: String,
+    /// State directory; the daemon keeps all of its files below it.
+    pub data_dir: PathBuf,
+    /// The node's address on the underlay, its InternalIP.
+    pub node_ip: IpAddr,
+    /// Interface that carries `node_ip`.
+    pub uplink: String,
+    /// API server, `https://host:6443`.
+    pub server_url: String,
+    /// Fabric server, `https://host:6444`.
+    pub fabric_url: String,
+    /// Certificates of this node.
+    pub identity: Identity,
+    /// An already running runtime's socket; `None`: start and keep a containerd of our own.
+    pub cri_socket: Option<PathBuf>,
+    /// The node's own v2 cgroup, an absolute directory such as `/sys/fs/cgroup/gannet/node`.
+    pub cgroup: PathBuf,
+    /// Service address of the cluster's DNS.
+    pub cluster_dns: IpAddr,
+    /// Domain of the cluster, `cluster.local`.
+    pub cluster_domain: String,
+    /// Service addresses.
+    pub service_cidr: IpNet,
+    /// Pod addresses of the whole cluster.
+    pub cluster_cidr: IpNet,
+    /// The `gannet` binary, which containerd runs as CNI plugin.
+    pub binary: PathBuf,
+}
+
+/// The node's certificates and keys, PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The cluster's CA.
+    pub ca_pem: String,
+    /// CN=system:node:<name>, O=system:nodes.
+    pub client_cert_pem: String,
+    pub client_key_pem: String,
+    /// For the node API on 10250.
+    pub serving_cert_pem: String,
+    pub serving_key_pem: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}
