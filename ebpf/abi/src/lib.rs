@@ -89,6 +89,7 @@ pub mod map {
     pub const BACKENDS: &str = "BACKENDS";
     pub const FLOWS: &str = "FLOWS";
     pub const AFFINITY: &str = "AFFINITY";
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     pub const PODS: &str = "PODS";
     pub const VETHS: &str = "VETHS";
     pub const ROUTES: &str = "ROUTES";
@@ -108,6 +109,8 @@ pub mod program {
     pub const TO_UPLINK: &str = "to_uplink";
     /// tcx ingress of the VXLAN device (external mode).
     pub const FROM_OVERLAY: &str = "from_overlay";
+    /// tcx egress of the VXLAN device: sets the tunnel key of what the node's own stack routes there.
+    pub const TO_OVERLAY: &str = "to_overlay";
     pub const CONNECT4: &str = "connect4";
     pub const CONNECT6: &str = "connect6";
     pub const SENDMSG4: &str = "sendmsg4";
@@ -128,6 +131,8 @@ pub const MAX_BACKENDS: u32 = 131_072;
 pub const MAX_FLOWS: u32 = 262_144;
 /// Entries of [`map::AFFINITY`] (LRU_HASH).
 pub const MAX_AFFINITY: u32 = 65_536;
+/// Entries of [`map::FRAGMENTS`] (LRU_HASH): datagrams whose later fragments may still come.
+pub const MAX_FRAGMENTS: u32 = 8_192;
 /// Entries of [`map::PODS`] (HASH) and [`map::VETHS`] (HASH): the pods of one node.
 pub const MAX_PODS: u32 = 4_096;
 /// Entries of [`map::ROUTES`] (LPM_TRIE).
@@ -215,7 +220,27 @@ pub const FLOW_CLOSING: u32 = 2;
 /// Replies leave by the uplink to a client outside.
 pub const FLOW_EXTERNAL: u32 = 4;
 
-/// Key of [`map::AFFINITY`].
+/// Key of [`map::FRAGMENTS`]: one fragmented datagram as it stands in the packet (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FragmentKey {
+    pub src: Addr,
+    pub dst: Addr,
+    /// Identification as it lies in the header (IPv4: the low half).
+    pub id: u32,
+    pub proto: u8,
+    pub pad: [u8; 3],
+}
+
+/// Value of [`map::FRAGMENTS`]: the ports that only the first fragment carries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FragmentValue {
+    pub sport: Be16,
+    pub dport: Be16,
+}
+
+/// Key of [`map::AFFINITY`]. For sockets `client` holds the network namespace's cookie in its first two words and zeroes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityKey {
@@ -223,7 +248,7 @@ pub struct AffinityKey {
     pub service: u32,
 }
 
-/// Value of [`map::AFFINITY`].
+/// Value of [`map::AFFINITY`]: the backend of the last connection and when it was made.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityValue {
@@ -267,7 +292,7 @@ pub struct RouteKey {
 pub struct RouteValue {
     /// `ROUTE_*`.
     pub kind: u32,
-    /// Underlay address of the node that owns the prefix, for [`ROUTE_OVERLAY`].
+    /// Underlay address of the node that owns the prefix, for [`ROUTE_OVERLAY`] and [`ROUTE_NODE`].
     pub node: Addr,
 }
 
@@ -277,6 +302,9 @@ pub const ROUTE_OVERLAY: u32 = 1;
 pub const ROUTE_LOCAL_PODS: u32 = 2;
 /// An address of this node: delivered to the node's own stack.
 pub const ROUTE_THIS_NODE: u32 = 3;
+/// An address of another node: by the overlay from a pod (its address is kept), by the uplink from this node's own address.
+/// The node's stack routes pod ranges of other nodes to the VXLAN device with the node's address as preferred source.
+pub const ROUTE_NODE: u32 = 5;
 /// Service range: an address of it that [`map::SERVICES`] lacks is rejected.
 pub const ROUTE_SERVICE_RANGE: u32 = 4;
 
@@ -297,7 +325,38 @@ pub struct Config {
     /// MAC of the uplink.
     pub uplink_mac: [u8; 6],
     pub pad: [u8; 2],
+    /// `SO_NETNS_COOKIE` of the node's own network namespace: sockets there have no veth in their path.
+    pub node_cookie: u64,
+    /// Seed of the hash that picks backends and ports; any number.
+    pub seed: u32,
+    pub pad2: u32,
 }
+
+/// Entries of one socket in [`SocketValue`]: an unconnected socket may talk to this many Services at once.
+pub const SOCKET_ENTRIES: usize = 4;
+
+/// A translation that a socket hook made, so that the socket's user sees the Service address. All zero: free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketEntry {
+    pub backend: Addr,
+    pub service: Addr,
+    pub backend_port: Be16,
+    pub service_port: Be16,
+    pub backend_id: u32,
+}
+
+/// Value of [`map::SOCKETS`] (SK_STORAGE).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketValue {
+    pub entries: [SocketEntry; SOCKET_ENTRIES],
+    /// Entry to overwrite next.
+    pub next: u32,
+}
+
+/// UDP port of VXLAN (RFC 7348 section 8).
+pub const VXLAN_PORT: Be16 = Be16::new(4789);
 
 /// Indexes of [`map::COUNTERS`] (PERCPU_ARRAY of u64).
 #[repr(u32)]
@@ -316,10 +375,23 @@ pub enum Counter {
     DropTtl = 10,
     DropNotReady = 11,
     SocketTranslated = 12,
+    /// A protocol or address that has no path here: not IP, multicast, a rewrite that the protocol does not allow.
+    DropUnsupported = 13,
+    /// From the overlay, but not of our VNI or not from the node that owns the source.
+    DropOverlay = 14,
+    /// A packet for the node's own stack.
+    Passed = 15,
+    SocketNoBackend = 16,
+    /// A TCP segment of a flow whose backend is gone.
+    DropBackendGone = 17,
+    /// The kernel refused an operation on the packet (set a tunnel key, enlarge the linear part).
+    DropKernel = 18,
+    /// The flow table took no record.
+    DropFlowTable = 19,
 }
 
 /// Entries of [`map::COUNTERS`].
-pub const COUNTERS: u32 = 16;
+pub const COUNTERS: u32 = 32;
 
 const _: () = {
     assert!(size_of::<Addr>() == 16);
@@ -334,5 +406,9 @@ const _: () = {
     assert!(size_of::<VethValue>() == 40);
     assert!(size_of::<RouteKey>() == 20);
     assert!(size_of::<RouteValue>() == 20);
-    assert!(size_of::<Config>() == 56);
+    assert!(size_of::<Config>() == 72);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<FragmentValue>() == 4);
+    assert!(size_of::<SocketEntry>() == 40);
+    assert!(size_of::<SocketValue>() == 164);
 };
