@@ -1,6 +1,7 @@
 //! The node daemon: pods, images, volumes, probes, the node's API object, the node API on 10250 and the local socket.
 
 mod config;
+pub mod network;
 
 pub use config::{Config, Identity};
 use tokio_util::sync::CancellationToken;
