@@ -15,7 +15,7 @@ mod trace;
 pub use clock::{instant, now};
 pub use entropy::{random_bytes, random_suffix, seed, uuid};
 pub use shutdown::{Shutdown, shutdown_on_signals};
-pub use task::{JoinHandle, spawn, spawn_blocking};
+pub use task::{JoinHandle, spawn, spawn_blocking, spawn_thread};
 pub use trace::{LogFormat, TraceError, init_tracing};
 
 #[cfg(test)]

@@ -29,3 +29,17 @@ where
 {
     tokio::task::spawn_blocking(move || tracing::error_span!("task", name).in_scope(work))
 }
+
+/// Runs `work` on a thread of its own, outside any runtime.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn_thread<F, T>(name: &'static str, work: F) -> std::io::Result<std::thread::JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || tracing::error_span!("thread", name).in_scope(work))
+}

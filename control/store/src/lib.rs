@@ -1,1 +1,30 @@
-//! To be written.
+//! The store: versioned bytes under string keys, with conditional writes and resumable watches. Below it there is no
+//! HTTP and there are no object types. One [`Backend`] trait, one conformance suite, several engines:
+//!
+//! - [`memory`]: for tests and simulations; single-threaded and deterministic.
+//! - [`embedded`]: durable, one file (redb); an acknowledged write is on disk.
+//!
+//! Both keep the current state and a bounded window of events in memory ([`state`]); reads never touch the disk.
+//!
+//! Threads of the embedded engine: `store-writer` (one), which receives every commit from a bounded queue, writes as
+//! many as are waiting in one transaction with one fsync, publishes them to readers and watchers, then answers. A
+//! failed transaction stops the engine for good: nothing is retried, every later call is [`Error::Stopped`].
+
+mod backend;
+mod embedded;
+mod error;
+mod memory;
+mod state;
+mod types;
+mod watch;
+
+pub use api::Revision;
+pub use backend::Backend;
+pub use embedded::{embedded, embedded_with};
+pub use error::{Error, OpenError, Part};
+pub use memory::{memory, memory_with};
+pub use types::{Config, Entry, Event, Expect, Listing, MAX_KEY_BYTES, MAX_VALUE_BYTES, Op};
+pub use watch::Watch;
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,102 @@
+//! What can go wrong.
+
+use crate::{Entry, Revision};
+
+/// Why a call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The key is not in the expected state.
+    #[error("conflict: {}", match current { Some(entry) => format!("present at revision {}", entry.modified), None => "absent".to_owned() })]
+    Conflict {
+        /// What is under the key.
+        current: Option<Entry>,
+    },
+    /// The revision has left the window.
+    #[error("revision is older than {compacted}, the oldest kept")]
+    Compacted {
+        /// The oldest revision kept.
+        compacted: Revision,
+    },
+    /// The revision has not been reached; `current` is the last one.
+    #[error("revision is newer than {current}, the last one")]
+    Future {
+        /// The last revision.
+        current: Revision,
+    },
+    /// A key or value is over its limit.
+    #[error("{part} of {size_bytes} bytes is over the limit of {limit_bytes}")]
+    TooLarge {
+        /// What is too large.
+        part: Part,
+        /// Its size.
+        size_bytes: usize,
+        /// What is allowed.
+        limit_bytes: usize,
+    },
+    /// The reader of a watch was too slow: it must list again.
+    #[error("the watch fell too far behind")]
+    Lagged,
+    /// A write to the disk failed, or the store was closed. It stays stopped until it is opened anew.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+/// A part of an entry that has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The key.
+    Key,
+    /// The value.
+    Value,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Part::Key => "key",
+            Part::Value => "value",
+        })
+    }
+}
+
+/// Why the embedded engine could not open its file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// The content does not match its checksums. Nothing was changed; restore a copy.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(Corruption),
+    /// Written by another version of Gannet.
+    #[error("the store has format {found}, this version reads {known}")]
+    Format {
+        /// In the file.
+        found: u32,
+        /// What this version reads and writes.
+        known: u32,
+    },
+    /// The engine failed.
+    #[error("opening the store: {0}")]
+    Engine(#[from] redb::Error),
+    /// The file system failed.
+    #[error("opening the store: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Corruption {
+    /// The engine found a damaged page.
+    #[error("a page is damaged")]
+    Page,
+    /// The state record is absent or damaged.
+    #[error("the state record is damaged")]
+    State,
+    /// An entry is too short to be one, or its key is no text.
+    #[error("an entry is damaged")]
+    Entry,
+    /// The entries are not those the state record counts.
+    #[error("the entries do not match their digest")]
+    Digest,
+}
