@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let set = protox::compile(files, [root])?;
     tonic_prost_build::configure()
+        .btree_map(".runtime.v1")
         .extern_path(".gannet.fabric.v1", "::wire::fabric")
         .extern_path(".gannet.agent.v1", "::wire::agent")
         .compile_fds(set)?;
