@@ -1,0 +1,109 @@
+//! `test`: sets up, checks the house rules, loads the BPF programs, and runs every test of the workspace with them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::build::{self, BPF_OBJECT, Profile};
+use crate::run::step;
+use crate::{images, setup, tidy};
+
+/// How much to run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What a change must pass.
+    Usual,
+    /// More generated cases, more seeds.
+    Long,
+}
+
+/// Generated cases a property for `--long`.
+const LONG_CASES: &str = "20000";
+
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs everything; the last line counts what passed and failed.
+pub fn run(extent: Extent) -> anyhow::Result<()> {
+    setup::run()?;
+    let mut counts = Counts::default();
+    counts.check("tidy", tidy::run());
+    let object = match build::ebpf() {
+        Ok(object) => {
+            counts.passed += 1;
+            object
+        }
+        Err(error) => {
+            counts.check("BPF programs", Err(error));
+            return counts.conclude();
+        }
+    };
+    let binary = build::gannet_with(Profile::Dev, &object)?;
+    let images = images::build()?;
+
+    let mut tests = build::inner_cargo();
+    tests.env(BPF_OBJECT, &object).env("GANNET_BIN", &binary).env("GANNET_IMAGES", &images).args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "prog",
+        "--no-fail-fast",
+    ]);
+    if extent == Extent::Long {
+        tests.env("GANNET_TEST_LONG", "1").env("PROPTEST_CASES", LONG_CASES);
+    }
+    counts.add(&mut tests)?;
+    counts.conclude()
+}
+
+impl Counts {
+    fn check(&mut self, name: &str, result: anyhow::Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                self.failed += 1;
+                step("failed", format_args!("{name}: {error:#}"));
+            }
+        }
+    }
+
+    /// Runs cargo, passes its output on, and adds up what each test binary reports.
+    fn add(&mut self, cargo: &mut Command) -> anyhow::Result<()> {
+        let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+        let output = child.stdout.take().expect("standard output is piped");
+        let before = self.failed;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            if let Some((passed, failed)) = result_line(&line) {
+                self.passed += passed;
+                self.failed += failed;
+            }
+            println!("{line}");
+        }
+        let status = child.wait()?;
+        if !status.success() && self.failed == before {
+            // It did not compile, or a test binary died without a report.
+            self.failed += 1;
+        }
+        Ok(())
+    }
+
+    fn conclude(self) -> anyhow::Result<()> {
+        println!("{} passed, {} failed", self.passed, self.failed);
+        if self.failed > 0 {
+            bail!("{} failed", self.failed);
+        }
+        Ok(())
+    }
+}
+
+/// `test result: ok. 3 passed; 0 failed; ...` as (3, 0).
+fn result_line(line: &str) -> Option<(u64, u64)> {
+    let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let mut numbers = counts.split("; ").map(|part| part.split(' ').next().unwrap_or_default().parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
