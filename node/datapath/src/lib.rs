@@ -1,1 +1,29 @@
-//! The node's data plane as data: fabric state in, table contents and an ordered plan out.
+//! The node's data plane as data: fabric state in, table contents and an ordered plan out. Pure.
+//!
+//! [`State`] folds the fabric's deltas (bad records are refused one by one). [`compile`] turns it, with what the node
+//! knows of itself ([`Local`]), into the tables that should stand ([`Desired`]). [`diff`] compares them with the tables
+//! that do stand ([`Observed`], read back from the kernel) and returns a [`Plan`]: writes in an order in which nothing
+//! ever points at something absent. After every prefix of a plan each lookup answers as before or as after, never
+//! otherwise. Numbers of services and backends are local to the node and recovered from [`Observed`], so a restarted
+//! daemon that finds its tables in order plans nothing.
+mod address;
+mod desired;
+mod diff;
+mod dump;
+mod observed;
+mod plan;
+mod state;
+
+pub use address::{addr, ip, prefix, route_key};
+pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, compile};
+pub use diff::diff;
+pub use dump::dump;
+pub use observed::{Cursors, Observed};
+pub use plan::{Plan, Step};
+pub use state::{
+    Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service, ServiceName, Stale,
+    State,
+};
+
+#[cfg(test)]
+mod tests;

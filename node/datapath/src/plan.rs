@@ -1,0 +1,39 @@
+//! Writes to the tables, in order.
+use abi::{Backend, Config, RouteKey, RouteValue, ServiceKey, ServiceValue};
+
+/// The writes that lead from the observed to the desired tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Frontends left out because a table is full (limits: `abi::MAX_*`).
+    pub refused: Vec<ServiceKey>,
+}
+
+impl Plan {
+    /// Nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// One write. Executors may merge neighbours of the same kind into one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    SetConfig(Config),
+    PutBackend(u32, Backend),
+    PutSlots {
+        first: u32,
+        ids: Vec<u32>,
+    },
+    PutRoute(RouteKey, RouteValue),
+    PutService(ServiceKey, ServiceValue),
+    DeleteService(ServiceKey),
+    DeleteRoute(RouteKey),
+    /// Wait until no CPU runs a program that may have read what the steps before have replaced (an RCU grace period).
+    Barrier,
+    ClearSlots {
+        first: u32,
+        count: u32,
+    },
+    ClearBackend(u32),
+}
