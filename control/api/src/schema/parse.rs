@@ -1,0 +1,112 @@
+//! Reads the committed table. A line at the margin starts a type: its name, then its kinds (`group/version/Kind`),
+//! then `t:` and its map type; `NAME = SCALAR` is a type without fields. An indented line is a field: name (`!` if
+//! required), type (`[]` list of, `{}` map of, `#` named), then flags (`m:` merge key, `s:` patch strategy, `l:` list
+//! type, `k:` map keys, `t:` map type).
+
+use std::collections::BTreeMap;
+
+use super::{Body, Definition, Field, Scalar, Type};
+use crate::Gvk;
+
+pub(super) struct Tables {
+    pub(super) definitions: Vec<Definition>,
+    pub(super) by_name: BTreeMap<&'static str, usize>,
+    pub(super) by_kind: BTreeMap<Gvk, usize>,
+}
+
+pub(super) fn parse(text: &'static str) -> Tables {
+    let lines = || text.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
+    let names = lines().filter(|l| !l.starts_with(' ')).map(|l| l.split(' ').next().unwrap_or(l));
+    let by_name: BTreeMap<&str, usize> = names.enumerate().map(|(i, n)| (n, i)).collect();
+    let mut definitions: Vec<Definition> = Vec::with_capacity(by_name.len());
+    for line in lines() {
+        match line.strip_prefix(' ') {
+            None => definitions.push(definition(line)),
+            Some(line) => {
+                let last = definitions.last_mut().expect("a field follows the type it belongs to");
+                if let Body::Object(fields) = &mut last.body {
+                    fields.push(field(line, &by_name));
+                }
+            }
+        }
+    }
+    let mut by_kind = BTreeMap::new();
+    for (i, definition) in definitions.iter().enumerate() {
+        by_kind.extend(definition.kinds.iter().map(|k| (k.clone(), i)));
+    }
+    Tables { definitions, by_name, by_kind }
+}
+
+fn definition(line: &'static str) -> Definition {
+    let mut words = line.split(' ');
+    let name = words.next().unwrap_or_default();
+    let mut made = Definition { name, kinds: Vec::new(), body: Body::Object(Vec::new()), map_type: None };
+    while let Some(word) = words.next() {
+        if word == "=" {
+            made.body = Body::Scalar(scalar(words.next().unwrap_or_default()));
+        } else if let Some(map_type) = word.strip_prefix("t:") {
+            made.map_type = Some(map_type);
+        } else {
+            let mut parts = word.split('/');
+            let mut next = || parts.next().unwrap_or_default();
+            made.kinds.push(Gvk::new(next(), next(), next()));
+        }
+    }
+    made
+}
+
+fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
+    let mut words = line.split(' ');
+    let name = words.next().unwrap_or_default();
+    let kind = kind(words.next().unwrap_or_default(), by_name);
+    let mut made = Field {
+        name: name.trim_end_matches('!'),
+        kind,
+        required: name.ends_with('!'),
+        merge_key: None,
+        patch_strategy: None,
+        list_type: None,
+        map_keys: Vec::new(),
+        map_type: None,
+    };
+    for (flag, value) in words.filter_map(|w| w.split_once(':')) {
+        match flag {
+            "m" => made.merge_key = Some(value),
+            "s" => made.patch_strategy = Some(value),
+            "l" => made.list_type = Some(value),
+            "t" => made.map_type = Some(value),
+            "k" => made.map_keys = value.split(',').collect(),
+            other => unreachable!("flag {other} in the committed table"),
+        }
+    }
+    made
+}
+
+fn kind(word: &'static str, by_name: &BTreeMap<&str, usize>) -> Type {
+    if let Some(element) = word.strip_prefix("[]") {
+        Type::List(Box::new(kind(element, by_name)))
+    } else if let Some(element) = word.strip_prefix("{}") {
+        Type::Map(Box::new(kind(element, by_name)))
+    } else if let Some(name) = word.strip_prefix('#') {
+        Type::Named(by_name[name])
+    } else {
+        Type::Scalar(scalar(word))
+    }
+}
+
+fn scalar(word: &str) -> Scalar {
+    match word {
+        "string" => Scalar::String,
+        "bytes" => Scalar::Bytes,
+        "int32" => Scalar::Int32,
+        "int64" => Scalar::Int64,
+        "double" => Scalar::Double,
+        "boolean" => Scalar::Boolean,
+        "any" => Scalar::Any,
+        "quantity" => Scalar::Quantity,
+        "intstr" => Scalar::IntOrString,
+        "time" => Scalar::Time,
+        "microtime" => Scalar::MicroTime,
+        other => unreachable!("type {other} in the committed table"),
+    }
+}
