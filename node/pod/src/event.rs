@@ -15,6 +15,11 @@ pub enum Event {
     PodUpdated(Arc<Pod>),
     /// The API object is gone.
     PodDeleted,
+    /// The node has no room for the pod or it clashes with another one; the pod fails.
+    Rejected {
+        reason: String,
+        message: String,
+    },
     VolumesReady,
     VolumesFailed {
         message: String,

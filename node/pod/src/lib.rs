@@ -9,8 +9,25 @@
 //! ([`status`]).
 
 pub mod action;
+pub mod admit;
+pub mod backoff;
+pub mod env;
 pub mod event;
+pub mod lifecycle;
 pub mod mount;
+pub mod probe;
+pub mod qos;
+pub mod recover;
+pub mod resources;
+pub mod spec;
+pub mod state;
+pub mod status;
+mod step;
+pub mod volume;
 
 pub use action::{Action, Note, NoteKind, ProbeKind};
 pub use event::{Event, Exit, ImageFailure, Observed, ObservedContainer, ObservedSandbox, Phase};
+pub use lifecycle::{Life, Lifecycle};
+pub use spec::Role;
+pub use state::{Container, Facts, Sandbox, State};
+pub use step::step;
