@@ -39,7 +39,5 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || tracing::error_span!("thread", name).in_scope(work))
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || tracing::error_span!("thread", name).in_scope(work))
 }

@@ -48,7 +48,8 @@ impl Disk {
     /// Opens or creates the file, readable by its owner only, and makes its name durable.
     pub(super) fn open_file(path: &Path) -> Result<Disk, OpenError> {
         use std::os::unix::fs::OpenOptionsExt as _;
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::File::open(parent)?.sync_all()?;
         Disk::open(|builder| builder.create_file(file))
@@ -60,7 +61,9 @@ impl Disk {
     ) -> Result<Disk, OpenError> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        builder.set_repair_callback(|repair| tracing::warn!(progress = repair.progress(), "store: recovering after a crash"));
+        builder.set_repair_callback(|repair| {
+            tracing::warn!(progress = repair.progress(), "store: recovering after a crash")
+        });
         let database = guarded(|| create(&mut builder).map_err(redb::Error::from))?;
         let disk = Disk { database };
         guarded(|| disk.initialize())?;
@@ -110,7 +113,12 @@ impl Disk {
     }
 
     /// Writes the events in one durable transaction; `revision` is that of the last. Returns the new digest.
-    pub(super) fn write(&self, events: &[Event], revision: Revision, mut digest: Digest) -> Result<Digest, redb::Error> {
+    pub(super) fn write(
+        &self,
+        events: &[Event],
+        revision: Revision,
+        mut digest: Digest,
+    ) -> Result<Digest, redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
         {
@@ -194,7 +202,8 @@ fn decode_state(record: &[u8]) -> Result<(Revision, Digest), OpenError> {
     if found != FORMAT {
         return Err(OpenError::Format { found, known: FORMAT });
     }
-    let (Some(revision), Some(digest), Some(check)) = (u64_at(record, 4), u64_at(record, 12), u64_at(record, 20)) else {
+    let (Some(revision), Some(digest), Some(check)) = (u64_at(record, 4), u64_at(record, 12), u64_at(record, 20))
+    else {
         return Err(damaged);
     };
     if record.len() != 28 || check != hash(STATE_KEY, &record[..20]) {
