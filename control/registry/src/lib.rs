@@ -1,1 +1,19 @@
-//! To be written.
+//! The meaning of kinds: THE table of resources (one row a kind) and a `Strategy` for each kind, which defaults,
+//! prepares, validates and prints its objects. Pure: objects come in as JSON values, time as an argument.
+
+pub mod apps;
+pub mod columns;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod metadata;
+pub mod scale;
+pub mod strategy;
+pub mod table;
+pub mod validate;
+mod value;
+
+pub use columns::Column;
+pub use strategy::{Grace, Strategy};
+pub use table::{Conversion, Resource, Subresource, find, find_kind, resources};

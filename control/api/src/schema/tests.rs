@@ -102,7 +102,7 @@ fn wrong_types() {
         json: cannot unmarshal number 1.5 into field spec.terminationGracePeriodSeconds of type int64
         json: cannot unmarshal string into field spec.hostNetwork of type bool
         json: cannot unmarshal number 5000000000 into field spec.priority of type int32
-        spec.containers[0].resources.limits[cpu]: unable to parse quantity's suffix
+        spec.containers[0].resources.limits[cpu]: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'
         json: cannot unmarshal bool into field spec.containers[0].resources.limits[cpu] of type quantity
         json: cannot unmarshal number into field metadata.labels[a] of type string
         metadata.creationTimestamp: cannot parse "today" as an RFC 3339 time

@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct Lease;
+
+impl Strategy for Lease {}

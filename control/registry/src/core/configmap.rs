@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct ConfigMap;
+
+impl Strategy for ConfigMap {}

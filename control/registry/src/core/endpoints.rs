@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct Endpoints;
+
+impl Strategy for Endpoints {}

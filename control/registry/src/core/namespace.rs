@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct Namespace;
+
+impl Strategy for Namespace {}

@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct Secret;
+
+impl Strategy for Secret {}

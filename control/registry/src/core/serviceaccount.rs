@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct ServiceAccount;
+
+impl Strategy for ServiceAccount {}

@@ -1,0 +1,7 @@
+//! x
+
+use crate::Strategy;
+
+pub struct EndpointSlice;
+
+impl Strategy for EndpointSlice {}

@@ -1,0 +1,162 @@
+//! What a kind means to the generic verbs.
+
+use api::{FieldError, meta};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::columns;
+
+/// How a delete of an object goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// The object goes at once (finalizers aside).
+    Immediate,
+    /// The object is marked, and goes when its owner says so or after the seconds.
+    Graceful { seconds: i64 },
+}
+
+/// The rules of one kind. Objects are whole (`apiVersion`, `kind`, `metadata`, ...), pruned to the kind's schema
+/// and type-checked; so every field that is there has the type the schema gives it.
+pub trait Strategy: Sync {
+    /// API defaulting, before admission; also run on the results of patches. Idempotent.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Mutating admission that is part of the kind (pods: default tolerations). Creates only, after `default`.
+    fn admit(&self, _object: &mut Value) {}
+
+    /// Whether the kind has a `status` that only the status subresource writes.
+    fn has_status(&self) -> bool {
+        false
+    }
+
+    /// Whether `metadata.generation` counts changes of the kind's spec.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    /// Whether two objects differ in what `metadata.generation` counts.
+    fn spec_changed(&self, new: &Value, old: &Value) -> bool {
+        new["spec"] != old["spec"]
+    }
+
+    /// Brings a new object into its first state: no status, generation 1.
+    fn prepare_create(&self, object: &mut Value) {
+        if self.has_status() {
+            meta::object_mut(object).remove("status");
+        }
+        if self.has_generation() {
+            meta::set_generation(object, 1);
+        } else {
+            meta::remove(object, "generation");
+        }
+    }
+
+    /// Keeps what an update of the object itself may not change (status), and counts the generation.
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        if self.has_status() {
+            copy_field(new, old, "status");
+        }
+        count_generation(self.has_generation() && self.spec_changed(new, old), new, old);
+    }
+
+    /// Keeps everything but the status (and metadata that a status writer may change).
+    fn prepare_status_update(&self, new: &mut Value, old: &Value) {
+        for field in old.as_object().into_iter().flatten().map(|(k, _)| k) {
+            if !matches!(field.as_str(), "metadata" | "status") {
+                copy_field(new, old, field);
+            }
+        }
+        let extra: Vec<String> = meta::object_mut(new).keys().filter(|k| old.get(*k).is_none()).cloned().collect();
+        for field in extra.iter().filter(|f| *f != "status") {
+            meta::object_mut(new).remove(field);
+        }
+        for field in ["labels", "annotations", "ownerReferences"] {
+            if self.status_keeps(field) {
+                copy_metadata(new, old, field);
+            }
+        }
+        copy_metadata(new, old, "generation");
+    }
+
+    /// Whether a status update leaves `metadata.<field>` as it was (nodes and pods let status writers change
+    /// labels and annotations).
+    fn status_keeps(&self, _metadata_field: &str) -> bool {
+        true
+    }
+
+    /// Checks `metadata.name`; the texts say what is wrong with it.
+    fn validate_name(&self, name: &str) -> Vec<String> {
+        crate::validate::names::dns_subdomain(name)
+    }
+
+    /// Checks an object, new or updated. Metadata is checked by [`crate::metadata`].
+    fn validate(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Checks what may not change.
+    fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Checks an update through the status subresource.
+    fn validate_status_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// The field selector labels beyond `metadata.name` and `metadata.namespace`.
+    fn field_labels(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The values of `field_labels`.
+    fn fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Table cells, as many as the resource has columns.
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![meta::name(object).into(), columns::age(object, now)]
+    }
+
+    /// What a delete with the asked grace period does.
+    fn graceful_delete(&self, _object: &Value, _asked_seconds: Option<i64>) -> Grace {
+        Grace::Immediate
+    }
+
+    /// Whether an update without a resourceVersion replaces whatever is there.
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// Whether an update of an absent object creates it.
+    fn create_on_update(&self) -> bool {
+        false
+    }
+}
+
+/// Makes `new.<field>` what it is in `old`.
+pub(crate) fn copy_field(new: &mut Value, old: &Value, field: &str) {
+    let map = meta::object_mut(new);
+    match old.get(field) {
+        Some(value) => map.insert(field.to_owned(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+/// Makes `new.metadata.<field>` what it is in `old`.
+pub(crate) fn copy_metadata(new: &mut Value, old: &Value, field: &str) {
+    let map = meta::metadata_mut(new);
+    match old["metadata"].get(field) {
+        Some(value) => map.insert(field.to_owned(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+fn count_generation(changed: bool, new: &mut Value, old: &Value) {
+    if changed {
+        meta::set_generation(new, meta::generation(old) + 1);
+    } else {
+        copy_metadata(new, old, "generation");
+    }
+}
