@@ -1,0 +1,54 @@
+//! What goes to stdout (CNI specification, section 5; section 3 of 0.4.0 for the older shape). Pure.
+
+use serde_json::{Value, json};
+use wire::agent::AttachReply;
+
+/// Versions of the specification that the plugin speaks.
+pub(crate) const VERSIONS: [&str; 3] = ["0.3.1", "0.4.0", "1.0.0"];
+
+/// The answer to VERSION, in the version that the caller speaks.
+pub(crate) fn versions(input: &str) -> Value {
+    let asked = serde_json::from_str::<Value>(input).ok();
+    let version = asked.as_ref().and_then(|value| value["cniVersion"].as_str());
+    let version = version.filter(|version| VERSIONS.contains(version)).unwrap_or("1.0.0");
+    json!({"cniVersion": version, "supportedVersions": VERSIONS})
+}
+
+/// The answer to a successful ADD.
+pub(crate) fn success(version: &str, ifname: &str, netns: &str, reply: &AttachReply) -> Value {
+    let is_v6 = |address: &str| address.contains(':');
+    let ips: Vec<Value> = reply
+        .addresses
+        .iter()
+        .map(|address| {
+            let mut ip = json!({"address": address, "interface": 1});
+            if !reply.gateway.is_empty() && is_v6(&reply.gateway) == is_v6(address) {
+                ip["gateway"] = json!(reply.gateway);
+            }
+            if version != "1.0.0" {
+                ip["version"] = json!(if is_v6(address) { "6" } else { "4" });
+            }
+            ip
+        })
+        .collect();
+    let routes: Vec<Value> = reply
+        .addresses
+        .iter()
+        .map(|address| json!({"dst": if is_v6(address) { "::/0" } else { "0.0.0.0/0" }}))
+        .collect();
+    json!({
+        "cniVersion": version,
+        "interfaces": [
+            {"name": reply.host_ifname},
+            {"name": ifname, "mac": reply.mac, "sandbox": netns},
+        ],
+        "ips": ips,
+        "routes": routes,
+        "dns": {},
+    })
+}
+
+/// The answer to anything that failed.
+pub(crate) fn failure(code: u32, message: &str) -> Value {
+    json!({"cniVersion": "1.0.0", "code": code, "msg": message})
+}
