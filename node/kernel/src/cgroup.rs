@@ -154,10 +154,7 @@ fn tree(group: &Path) -> Result<Vec<PathBuf>, Error> {
     while next < all.len() {
         match fs::read_dir(&all[next]) {
             Ok(entries) => all.extend(
-                entries
-                    .filter_map(Result::ok)
-                    .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-                    .map(|e| e.path()),
+                entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()),
             ),
             Err(e) if gone(&e) => {}
             Err(source) => return Err(Error::Io { what: "read", path: all[next].clone(), source }),

@@ -4,8 +4,12 @@
 //! hold, this crate reads what they hold ([`bpf::Datapath::observe`]) and executes a plan ([`bpf::Datapath::apply`]).
 //!
 //! Tasks and channels: none. Every call is synchronous; scratch threads end before the call returns.
+pub mod bpf;
 pub mod cgroup;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod probe;
 pub mod sysctl;
+pub use bpf::{Attached, Datapath, Options, PodLink};
+pub use probe::{Missing, probe};

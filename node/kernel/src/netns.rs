@@ -47,9 +47,7 @@ pub fn list() -> Result<Vec<String>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::Io { what: "read the directory", path: DIR.into(), source }),
     };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
 }
@@ -67,16 +65,13 @@ pub fn create(name: &str) -> Result<PathBuf, Error> {
         Err(source) => return Err(Error::Io { what: "create the file", path: target, source }),
     }
     let made = on_thread(&target, || -> Result<(), Error> {
-        unshare(CloneFlags::CLONE_NEWNET)
-            .map_err(|e| Error::Io { what: "unshare", path: target.clone(), source: e.into() })?;
-        mount(
-            Some("/proc/thread-self/ns/net"),
-            &target,
-            None::<&OsStr>,
-            MsFlags::MS_BIND,
-            None::<&OsStr>,
-        )
-        .map_err(|e| Error::Io { what: "bind mount", path: target.clone(), source: e.into() })
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|e| Error::Io {
+            what: "unshare",
+            path: target.clone(),
+            source: e.into(),
+        })?;
+        mount(Some("/proc/thread-self/ns/net"), &target, None::<&OsStr>, MsFlags::MS_BIND, None::<&OsStr>)
+            .map_err(|e| Error::Io { what: "bind mount", path: target.clone(), source: e.into() })
     });
     match made {
         Ok(Ok(())) => Ok(target),
@@ -109,17 +104,14 @@ pub fn open(path: &Path) -> Result<File, Error> {
 
 /// The inode number that tells one namespace from another.
 pub fn inode(path: &Path) -> Result<u64, Error> {
-    fs::metadata(path)
-        .map(|meta| meta.ino())
-        .map_err(|source| Error::Open { path: path.to_owned(), source })
+    fs::metadata(path).map(|meta| meta.ino()).map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 
 /// Moves the calling thread into the namespace. The thread should be one of the caller's own, or the process
 /// single-threaded: other threads stay where they are.
 pub fn enter(path: &Path) -> Result<(), Error> {
     let file = open(path)?;
-    setns(&file, CloneFlags::CLONE_NEWNET)
-        .map_err(|e| Error::Enter { path: path.to_owned(), source: e.into() })
+    setns(&file, CloneFlags::CLONE_NEWNET).map_err(|e| Error::Enter { path: path.to_owned(), source: e.into() })
 }
 
 /// Runs `work` on a thread of its own inside the namespace and returns what it returned. Sockets made there stay in
@@ -158,8 +150,7 @@ fn prepare_dir() -> Result<(), Error> {
         Ok(()) => Ok(()),
         Err(nix::Error::EINVAL) => {
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-            mount(Some(DIR), DIR, None::<&OsStr>, flags, None::<&OsStr>)
-                .map_err(|e| fail("bind mount", e.into()))?;
+            mount(Some(DIR), DIR, None::<&OsStr>, flags, None::<&OsStr>).map_err(|e| fail("bind mount", e.into()))?;
             share().map_err(|e| fail("share the mount", e.into()))
         }
         Err(e) => Err(fail("share the mount", e.into())),

@@ -28,17 +28,16 @@ pub fn write_here<K: AsRef<str>, V: AsRef<str>>(settings: &[(K, V)]) -> Result<(
 }
 
 /// Writes settings in the namespace at `netns`.
-pub fn write_in<K: AsRef<str> + Sync, V: AsRef<str> + Sync>(
-    netns: &Path,
-    settings: &[(K, V)],
-) -> Result<(), Error> {
+pub fn write_in<K: AsRef<str> + Sync, V: AsRef<str> + Sync>(netns: &Path, settings: &[(K, V)]) -> Result<(), Error> {
     netns::run_in(netns, || write_here(settings))?
 }
 
 /// Reads one setting of the calling thread's namespace.
 pub fn read_here(key: &str) -> Result<String, Error> {
     let path = Path::new("/proc/sys/net").join(key);
-    fs::read_to_string(&path)
-        .map(|text| text.trim().to_owned())
-        .map_err(|source| Error::Io { what: "read", path, source })
+    fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(|source| Error::Io {
+        what: "read",
+        path,
+        source,
+    })
 }

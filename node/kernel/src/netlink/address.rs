@@ -42,14 +42,12 @@ impl Netlink {
 
 fn message(index: u32, address: IpNet) -> AddressMessage {
     match address {
-        IpNet::V4(net) => AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(net.addr(), net.prefix_len())
-            .build(),
-        IpNet::V6(net) => AddressMessageBuilder::<Ipv6Addr>::new()
-            .index(index)
-            .address(net.addr(), net.prefix_len())
-            .build(),
+        IpNet::V4(net) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(net.addr(), net.prefix_len()).build()
+        }
+        IpNet::V6(net) => {
+            AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(net.addr(), net.prefix_len()).build()
+        }
     }
 }
 

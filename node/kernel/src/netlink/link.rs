@@ -5,9 +5,7 @@ use std::path::Path;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
 use super::{Error, Netlink};
@@ -90,8 +88,7 @@ impl Netlink {
     /// Makes a veth pair, both ends down.
     pub fn add_veth(&self, veth: &Veth<'_>) -> Result<(), Error> {
         let mut peer = LinkUnspec::new_with_name(veth.peer_name);
-        let mut link = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-            .name(veth.name.to_owned());
+        let mut link = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth).name(veth.name.to_owned());
         if let Some(mtu) = veth.mtu {
             peer = peer.mtu(mtu);
             link = link.mtu(mtu);
@@ -122,10 +119,7 @@ impl Netlink {
     /// Makes a VXLAN device in external (collect metadata) mode: tunnel endpoints come with each packet, no
     /// forwarding database, no learning. It accepts every VNI.
     pub fn add_vxlan_external(&self, name: &str, port: u16, mac: Option<Mac>) -> Result<(), Error> {
-        let mut link = LinkMessageBuilder::<LinkVxlan>::new(name)
-            .port(port)
-            .learning(false)
-            .collect_metadata(true);
+        let mut link = LinkMessageBuilder::<LinkVxlan>::new(name).port(port).learning(false).collect_metadata(true);
         if let Some(mac) = mac {
             link = link.address(mac.0.to_vec());
         }
@@ -155,6 +149,13 @@ impl Netlink {
         let index = self.link(name)?.index;
         let message = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
         self.set(&format!("set address {mac} on {name}"), message)
+    }
+
+    /// Stops address resolution on an interface: every next hop has the interface's own address.
+    pub fn set_arp_off(&self, name: &str) -> Result<(), Error> {
+        let index = self.link(name)?.index;
+        let message = LinkUnspec::new_with_index(index).arp(false).build();
+        self.set(&format!("switch off ARP on {name}"), message)
     }
 
     /// Puts an interface into a bridge.

@@ -10,9 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -104,9 +102,8 @@ impl Netlink {
             let (datagram, _) = channel.socket.recv_from_full().map_err(kernel)?;
             let mut rest = datagram.as_slice();
             while rest.len() >= 16 {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|e| {
-                    Error::Answer { what: what.to_owned(), reason: e.to_string() }
-                })?;
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(|e| Error::Answer { what: what.to_owned(), reason: e.to_string() })?;
                 let length = (answer.header.length as usize).next_multiple_of(4);
                 if length == 0 {
                     break;

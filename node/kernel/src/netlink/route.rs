@@ -3,12 +3,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -71,8 +68,7 @@ impl Netlink {
 
     /// The unicast routes of the main table.
     pub fn routes(&self) -> Result<Vec<Route>, Error> {
-        let names: Vec<(u32, String)> =
-            self.links()?.into_iter().map(|link| (link.index, link.name)).collect();
+        let names: Vec<(u32, String)> = self.links()?.into_iter().map(|link| (link.index, link.name)).collect();
         let request = RouteNetlinkMessage::GetRoute(RouteMessage::default());
         let answers = self.dump("list routes", request)?;
         Ok(answers.into_iter().filter_map(|answer| parse(answer, &names)).collect())

@@ -1,0 +1,152 @@
+//! The devices of a node that programs hang on: uplink, VXLAN device, the gateway address on `lo`.
+use std::path::Path;
+
+use abi::program;
+use ipnet::IpNet;
+
+use super::links::Side;
+use super::{Datapath, Error, Options, sys};
+use crate::netlink::{Link, Mac, Netlink};
+use crate::{mount, sysctl};
+
+/// Name of the VXLAN device.
+pub const OVERLAY: &str = "gannet.vxlan";
+/// VXLAN network of the cluster.
+const VNI: u32 = 1;
+/// Outer Ethernet, IPv4, UDP and VXLAN headers: what the overlay takes from the uplink's MTU.
+const OVERLAY_BYTES: u32 = 50;
+/// IPv6 needs links of 1280 bytes (RFC 8200 section 5).
+const POD_MTU_MIN: u32 = 1280;
+/// The same on every node, so that the stack takes what other nodes' stacks send: without ARP a device addresses all
+/// frames to itself.
+const OVERLAY_MAC: Mac = Mac([0x02, 0x67, 0x6e, 0x00, 0x00, 0x01]);
+/// Lowest source port of masquerade.
+pub const SNAT_FIRST: u16 = 1024;
+/// Lowest NodePort; masquerade stays below.
+const NODE_PORT_FIRST: u16 = 30_000;
+/// Fewer ports than this toward one destination are too few.
+const SNAT_PORTS_MIN: u16 = 4096;
+
+/// What [`prepare`] found and made.
+pub struct Devices {
+    pub uplink: Link,
+    pub overlay: Link,
+    pub pod_mtu: u32,
+    cookie: u64,
+    snat: (u16, u16),
+}
+
+/// Makes what is missing; runs in the node's namespace.
+pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
+    let uplink = netlink.link(&options.uplink)?;
+    let pod_mtu = uplink.mtu.saturating_sub(OVERLAY_BYTES);
+    if pod_mtu < POD_MTU_MIN {
+        return Err(Error::Mtu { name: uplink.name, mtu: uplink.mtu });
+    }
+    netlink.set_up("lo")?;
+    netlink.add_address("lo", IpNet::from(options.gateway))?;
+    match netlink.find_link(OVERLAY)? {
+        Some(link) if link.kind != "vxlan" => return Err(Error::Foreign(link.name)),
+        Some(_) => {}
+        None => netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), Some(OVERLAY_MAC))?,
+    }
+    let overlay = netlink.link(OVERLAY)?;
+    if overlay.mac != OVERLAY_MAC {
+        netlink.set_mac(OVERLAY, OVERLAY_MAC)?;
+    }
+    if overlay.mtu != pod_mtu {
+        netlink.set_mtu(OVERLAY, pod_mtu)?;
+    }
+    netlink.set_arp_off(OVERLAY)?;
+    sysctl::write_here(&[
+        ("ipv4/ip_forward".to_owned(), "1"),
+        // The strictest of `all` and the interface holds (ip-sysctl.rst), so `all` must not be 1.
+        ("ipv4/conf/all/rp_filter".to_owned(), "0"),
+        (format!("ipv4/conf/{OVERLAY}/rp_filter"), "0"),
+    ])?;
+    if !overlay.up {
+        netlink.set_up(OVERLAY)?;
+    }
+    Ok(Devices {
+        overlay: netlink.link(OVERLAY)?,
+        uplink,
+        pod_mtu,
+        cookie: sys::netns_cookie().map_err(Error::Cookie)?,
+        snat: snat_ports()?,
+    })
+}
+
+impl Devices {
+    /// The configuration table's value; the seed of an earlier one stays.
+    pub fn config(&self, options: &Options, before: abi::Config) -> abi::Config {
+        let first = |v4: bool| {
+            let ip = options.node_ips.iter().copied().find(|ip| ip.is_ipv4() == v4);
+            ip.map_or(abi::Addr::ANY, datapath::addr)
+        };
+        // Any number serves; the namespace's cookie and the uplink's address differ between nodes.
+        let mac = self.uplink.mac.0;
+        let fresh = u32::from_be_bytes([mac[2], mac[3], mac[4], mac[5]]) ^ self.cookie as u32 | 1;
+        abi::Config {
+            node4: first(true),
+            node6: first(false),
+            uplink_ifindex: self.uplink.index,
+            overlay_ifindex: self.overlay.index,
+            vni: VNI,
+            snat_min: self.snat.0,
+            snat_max: self.snat.1,
+            uplink_mac: mac,
+            node_cookie: self.cookie,
+            seed: if before.seed == 0 { fresh } else { before.seed },
+            ..abi::Config::default()
+        }
+    }
+}
+
+impl Datapath {
+    /// Brings all interface attachments up to date: the node's devices, and the pods that earlier processes attached.
+    pub(super) fn attach(&self, devices: &Devices) -> Result<(), Error> {
+        let (uplink, overlay) = (devices.uplink.index, devices.overlay.index);
+        let links = &self.links;
+        let place =
+            |name: &'static str, index, side| links.attach_interface(name, self.object.program(name)?, index, side);
+        place(program::FROM_UPLINK, uplink, Side::Ingress)?;
+        place(program::TO_UPLINK, uplink, Side::Egress)?;
+        place(program::FROM_OVERLAY, overlay, Side::Ingress)?;
+        place(program::TO_OVERLAY, overlay, Side::Egress)?;
+        self.restore_pods()
+    }
+}
+
+/// Removes what a node left in its namespace and its pins: pods' interfaces, the overlay, the gateway address, links.
+/// The uplink loses our programs and nothing else. Absent is fine.
+pub fn remove(pin_dir: &Path, netns: &Path, gateway: std::net::IpAddr) -> Result<(), Error> {
+    mount::unmount_below(pin_dir)?;
+    if !netns.exists() {
+        return Ok(());
+    }
+    let netlink = Netlink::in_netns(netns)?;
+    for link in netlink.links()? {
+        if link.name == OVERLAY || (link.kind == "veth" && super::pod::is_ours(&link.name)) {
+            netlink.delete_link(&link.name)?;
+        }
+    }
+    Ok(netlink.delete_address("lo", IpNet::from(gateway))?)
+}
+
+/// Source ports that masquerade may use: none that the node's own sockets pick, nor NodePorts.
+fn snat_ports() -> Result<(u16, u16), Error> {
+    const KEY: &str = "ipv4/ip_local_port_range";
+    let text = sysctl::read_here(KEY)?;
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
+    let (low, high) = (numbers.next().unwrap_or(32_768), numbers.next().unwrap_or(60_999));
+    let below = (SNAT_FIRST, low.min(NODE_PORT_FIRST).saturating_sub(1));
+    if below.1.saturating_sub(below.0) >= SNAT_PORTS_MIN {
+        return Ok(below);
+    }
+    if u16::MAX - high >= SNAT_PORTS_MIN {
+        return Ok((high + 1, u16::MAX));
+    }
+    tracing::warn!(range = text, "local port range leaves no room for masquerade; set to 32768-60999");
+    sysctl::write_here(&[(KEY, "32768\t60999")])?;
+    Ok((SNAT_FIRST, NODE_PORT_FIRST - 1))
+}

@@ -1,0 +1,284 @@
+//! The eBPF data plane of one node: programs, pinned maps and links, the devices they hang on.
+//!
+//! Everything here outlives the process: maps and links are pinned, so packets flow while no process of ours runs, and
+//! opening again finds them, checks them, and replaces only what differs.
+mod device;
+mod links;
+mod object;
+mod pod;
+mod sys;
+mod table;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::{fs, io};
+
+use abi::{RouteKey, RouteValue, map};
+use datapath::{Observed, Plan, Step};
+use ipnet::IpNet;
+
+pub use device::{OVERLAY, SNAT_FIRST, remove};
+pub use pod::{Attached, PodLink};
+
+use crate::netlink::{self, Netlink};
+use crate::{cgroup, mount, netns, sysctl};
+use links::Links;
+use object::Object;
+use table::Table;
+
+pub(crate) use sys::{link_create, load_empty_classifier};
+
+/// Why the data plane could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this binary was built without the BPF programs; build it with `cargo xtask build`")]
+    NoObject,
+    #[error("load the BPF programs: {0}")]
+    Load(#[source] aya::EbpfError),
+    #[error("load BPF program {name}: {source}")]
+    Program { name: String, source: aya::programs::ProgramError },
+    #[error("BPF program {name} is of kind {kind}, which has no place here")]
+    Kind { name: String, kind: String },
+    #[error("the BPF object has no program {0}")]
+    Missing(&'static str),
+    #[error(
+        "map {map} pinned at {path} has (key, value, entries) {have:?} but this version needs {want:?}; it was left by another version: take the node down and delete the pin"
+    )]
+    PinMismatch { map: &'static str, path: PathBuf, have: (usize, usize, u32), want: (usize, usize, u32) },
+    #[error("{what} BPF map {map}: {source}")]
+    Map { what: &'static str, map: &'static str, source: io::Error },
+    #[error("{what} BPF link {name}: {source}")]
+    Link { what: &'static str, name: String, source: io::Error },
+    #[error("cgroup {path} for socket programs: {source}")]
+    Cgroup { path: PathBuf, source: io::Error },
+    #[error("create directory {path}: {source}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("wait for running BPF programs: {0}")]
+    GracePeriod(#[source] io::Error),
+    #[error("read the network namespace's cookie: {0}")]
+    Cookie(#[source] io::Error),
+    #[error("interface {name} has MTU {mtu}, too small for pods behind VXLAN")]
+    Mtu { name: String, mtu: u32 },
+    #[error("interface {0} exists already and is no device of ours")]
+    Foreign(String),
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    #[error(transparent)]
+    Mount(#[from] mount::Error),
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+    #[error(transparent)]
+    ControlGroup(#[from] cgroup::Error),
+}
+
+/// Where the data plane of a node lives.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A BPF file system is mounted here; pins go below a folder named by `abi::SCHEMA`.
+    pub pin_dir: PathBuf,
+    /// The v2 cgroup of the node's processes and pods; created if absent.
+    pub cgroup: PathBuf,
+    /// The node's network namespace; `/proc/self/ns/net` for the process's own.
+    pub netns: PathBuf,
+    /// Interface to the other nodes and the outside.
+    pub uplink: String,
+    /// Addresses of the node on the uplink; the first of a family masquerades.
+    pub node_ips: Vec<IpAddr>,
+    /// Address on `lo` that pods have as gateway and where the node's DNS listens.
+    pub gateway: IpAddr,
+}
+
+/// The tables and attachments of one node.
+pub struct Datapath {
+    options: Options,
+    netlink: Netlink,
+    object: Object,
+    links: Links,
+    config: abi::Config,
+    pod_mtu: u32,
+    config_table: Table<u32, abi::Config>,
+    services: Table<abi::ServiceKey, abi::ServiceValue>,
+    slots: Table<u32, u32>,
+    backends: Table<u32, abi::Backend>,
+    routes: Table<RouteKey, RouteValue>,
+    pods: Table<abi::Addr, abi::PodValue>,
+    veths: Table<u32, abi::VethValue>,
+}
+
+impl Datapath {
+    /// Opens the data plane: mounts the pin folder, makes the devices, loads the programs and brings every attachment
+    /// up to date, without a gap for those that stand. Table contents are left as they are.
+    pub fn open(options: Options) -> Result<Datapath, Error> {
+        mount::ensure_bpffs(&options.pin_dir)?;
+        let pins = options.pin_dir.join(abi::SCHEMA);
+        let link_dir = pins.join("links");
+        fs::create_dir_all(&link_dir).map_err(|source| Error::Directory { path: link_dir.clone(), source })?;
+        fs::create_dir_all(&options.cgroup)
+            .map_err(|source| Error::Directory { path: options.cgroup.clone(), source })?;
+
+        let object = Object::load(&pins)?;
+        let netlink = Netlink::in_netns(&options.netns)?;
+        let devices = netns::run_in(&options.netns, || device::prepare(&netlink, &options))??;
+        let config_table = Table::new(map::CONFIG, object::open_map(&pins, map::CONFIG)?);
+        let config = devices.config(&options, config_table.get(&0)?.unwrap_or_default());
+        if config_table.get(&0)? != Some(config) {
+            config_table.put(&0, &config)?;
+        }
+        let datapath = Datapath {
+            links: Links::new(link_dir),
+            pod_mtu: devices.pod_mtu,
+            config_table,
+            config,
+            services: Table::new(map::SERVICES, object::open_map(&pins, map::SERVICES)?),
+            slots: Table::new(map::SLOTS, object::open_map(&pins, map::SLOTS)?),
+            backends: Table::new(map::BACKENDS, object::open_map(&pins, map::BACKENDS)?),
+            routes: Table::new(map::ROUTES, object::open_map(&pins, map::ROUTES)?),
+            pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
+            veths: Table::new(map::VETHS, object::open_map(&pins, map::VETHS)?),
+            object,
+            netlink,
+            options,
+        };
+        netns::run_in(&datapath.options.netns, || datapath.attach(&devices))??;
+        datapath.restore_routes()?;
+        datapath.links.attach_cgroup(&datapath.options.cgroup, |name| datapath.object.program(name))?;
+        Ok(datapath)
+    }
+
+    /// What [`Datapath::open`] wrote to the configuration table; part of the desired tables.
+    pub fn config(&self) -> abi::Config {
+        self.config
+    }
+
+    /// MTU of pods' interfaces.
+    pub fn pod_mtu(&self) -> u32 {
+        self.pod_mtu
+    }
+
+    /// Reads every table.
+    pub fn observe(&self) -> Result<Observed, Error> {
+        let mut slots: Vec<u32> = vec![0; abi::MAX_SLOTS as usize];
+        for (index, id) in self.slots.entries()? {
+            if let Some(slot) = slots.get_mut(index as usize) {
+                *slot = id;
+            }
+        }
+        slots.truncate(slots.iter().rposition(|id| *id != 0).map_or(0, |last| last + 1));
+        let mut observed = Observed {
+            config: self.config_table.get(&0)?,
+            services: self.services.entries()?.into_iter().collect(),
+            slots,
+            backends: self
+                .backends
+                .entries()?
+                .into_iter()
+                .filter(|(_, backend)| *backend != abi::Backend::default())
+                .collect(),
+            routes: self.routes.entries()?.into_iter().collect(),
+            pods: self.pods.entries()?.into_iter().collect(),
+            veths: self.veths.entries()?.into_iter().collect(),
+            cursors: datapath::Cursors::default(),
+        };
+        observed.recover_cursors();
+        Ok(observed)
+    }
+
+    /// Executes a plan in order; neighbouring writes to one table are one call.
+    pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
+        let mut rest = plan.steps.as_slice();
+        while let Some(first) = rest.first() {
+            let kind = std::mem::discriminant(first);
+            let run = rest.iter().take_while(|step| std::mem::discriminant(*step) == kind).count();
+            let (batch, after) = rest.split_at(run);
+            self.execute(batch)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Executes neighbouring steps of one kind.
+    fn execute(&self, steps: &[Step]) -> Result<(), Error> {
+        let (mut ids, mut backends) = (Vec::new(), Vec::new());
+        let (mut indexes, mut values) = (Vec::new(), Vec::new());
+        let (mut keys, mut services) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::SetConfig(config) => self.config_table.put(&0, config)?,
+                Step::PutBackend(id, backend) => {
+                    ids.push(*id);
+                    backends.push(*backend);
+                }
+                Step::ClearBackend(id) => {
+                    ids.push(*id);
+                    backends.push(abi::Backend::default());
+                }
+                Step::PutSlots { first, ids } => {
+                    indexes.extend(*first..*first + ids.len() as u32);
+                    values.extend_from_slice(ids);
+                }
+                Step::ClearSlots { first, count } => {
+                    indexes.extend(*first..*first + *count);
+                    values.resize(indexes.len(), 0);
+                }
+                Step::PutRoute(key, value) => self.put_route(key, value)?,
+                Step::DeleteRoute(key) => self.delete_route(key)?,
+                Step::PutService(key, value) => {
+                    keys.push(*key);
+                    services.push(*value);
+                }
+                Step::DeleteService(key) => self.services.remove(key)?,
+                Step::Barrier => sys::grace_period().map_err(Error::GracePeriod)?,
+            }
+        }
+        self.backends.put_all(&ids, &backends)?;
+        self.slots.put_all(&indexes, &values)?;
+        self.services.put_all(&keys, &services)
+    }
+
+    /// The node's own stack reaches other nodes' pods by the same overlay.
+    fn put_route(&self, key: &RouteKey, value: &RouteValue) -> Result<(), Error> {
+        let before = self.routes.get(key)?;
+        self.routes.put(key, value)?;
+        match datapath::prefix(*key) {
+            Some(to) if value.kind == abi::ROUTE_OVERLAY => Ok(self.netlink.replace_route(&self.overlay_route(to))?),
+            Some(to) if before.is_some_and(|old| old.kind == abi::ROUTE_OVERLAY) => {
+                Ok(self.netlink.delete_route(&self.overlay_route(to))?)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn delete_route(&self, key: &RouteKey) -> Result<(), Error> {
+        let before = self.routes.get(key)?;
+        self.routes.remove(key)?;
+        match datapath::prefix(*key) {
+            Some(to) if before.is_some_and(|old| old.kind == abi::ROUTE_OVERLAY) => {
+                Ok(self.netlink.delete_route(&self.overlay_route(to))?)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Routes of the stack that the table has but the namespace lost.
+    fn restore_routes(&self) -> Result<(), Error> {
+        let standing = self.netlink.routes()?;
+        for (key, value) in self.routes.entries()? {
+            let Some(to) = datapath::prefix(key).filter(|_| value.kind == abi::ROUTE_OVERLAY) else { continue };
+            if !standing.iter().any(|route| route.to == to && route.dev == OVERLAY) {
+                self.netlink.replace_route(&self.overlay_route(to))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn overlay_route(&self, to: IpNet) -> netlink::Route {
+        netlink::Route { source: self.source(to.addr()), ..netlink::Route::on_link(to, OVERLAY) }
+    }
+
+    /// The node's own address of the destination's family.
+    fn source(&self, to: IpAddr) -> Option<IpAddr> {
+        self.options.node_ips.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4())
+    }
+}

@@ -1,0 +1,94 @@
+//! The compiled programs, part of the binary, and their maps, pinned by name so that they outlive every process.
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use abi::map;
+use aya::programs::{Program, ProgramFd};
+use aya::{Ebpf, EbpfLoader};
+
+use super::{Error, sys};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gannet.bpf.o"));
+
+/// What a map must look like: name, key bytes, value bytes, entries.
+type Shape = (&'static str, usize, usize, u32);
+
+const SHAPES: [Shape; 12] = [
+    (map::CONFIG, 4, size_of::<abi::Config>(), 1),
+    (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
+    (map::SLOTS, 4, 4, abi::MAX_SLOTS),
+    (map::BACKENDS, 4, size_of::<abi::Backend>(), abi::MAX_BACKENDS),
+    (map::FLOWS, size_of::<abi::FlowKey>(), size_of::<abi::FlowValue>(), abi::MAX_FLOWS),
+    (map::AFFINITY, size_of::<abi::AffinityKey>(), size_of::<abi::AffinityValue>(), abi::MAX_AFFINITY),
+    (map::FRAGMENTS, size_of::<abi::FragmentKey>(), size_of::<abi::FragmentValue>(), abi::MAX_FRAGMENTS),
+    (map::PODS, size_of::<abi::Addr>(), size_of::<abi::PodValue>(), abi::MAX_PODS),
+    (map::VETHS, 4, size_of::<abi::VethValue>(), abi::MAX_PODS),
+    (map::ROUTES, size_of::<abi::RouteKey>(), size_of::<abi::RouteValue>(), abi::MAX_ROUTES),
+    (map::COUNTERS, 4, 8, abi::COUNTERS),
+    (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
+];
+
+/// Loaded programs and the descriptors of their maps.
+pub struct Object {
+    programs: BTreeMap<String, ProgramFd>,
+    /// Holds the programs' remaining resources.
+    _ebpf: Ebpf,
+}
+
+impl Object {
+    /// Loads every program; maps pinned in `pins` are used again after a check, others are made and pinned there.
+    pub fn load(pins: &Path) -> Result<Object, Error> {
+        if OBJECT.is_empty() {
+            return Err(Error::NoObject);
+        }
+        let mut loader = EbpfLoader::new();
+        for shape in &SHAPES {
+            let path = pins.join(shape.0);
+            check(shape, &path)?;
+            loader.map_pin_path(shape.0, path);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(Error::Load)?;
+        let mut programs = BTreeMap::new();
+        for (name, program) in ebpf.programs_mut() {
+            let fail = |source| Error::Program { name: name.to_owned(), source };
+            match program {
+                Program::SchedClassifier(p) => p.load().map_err(fail)?,
+                Program::CgroupSockAddr(p) => p.load().map_err(fail)?,
+                other => return Err(Error::Kind { name: name.to_owned(), kind: format!("{:?}", other.prog_type()) }),
+            }
+            let fd = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(fail)?;
+            programs.insert(name.to_owned(), fd);
+        }
+        for shape in &SHAPES {
+            check(shape, &pins.join(shape.0))?;
+        }
+        Ok(Object { programs, _ebpf: ebpf })
+    }
+
+    /// A program by its name in `abi::program`.
+    pub fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, Error> {
+        self.programs.get(name).map(|fd| fd.as_fd()).ok_or(Error::Missing(name))
+    }
+}
+
+/// Opens a pinned map.
+pub fn open_map(pins: &Path, name: &'static str) -> Result<OwnedFd, Error> {
+    sys::get(&pins.join(name)).map_err(|source| Error::Map { what: "open", map: name, source })
+}
+
+/// Fails if something else than the map we expect is pinned at the path. Nothing there is fine.
+fn check(shape: &Shape, path: &Path) -> Result<(), Error> {
+    let (name, key, value, entries) = *shape;
+    let fd = match sys::get(path) {
+        Ok(fd) => fd,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Map { what: "open the pin of", map: name, source }),
+    };
+    let info = sys::map_info(fd.as_fd()).map_err(|source| Error::Map { what: "inspect", map: name, source })?;
+    let have = (info.key_size as usize, info.value_size as usize, info.max_entries);
+    if have == (key, value, entries) {
+        return Ok(());
+    }
+    Err(Error::PinMismatch { map: name, path: path.to_owned(), have, want: (key, value, entries) })
+}

@@ -1,0 +1,274 @@
+//! The bpf(2) calls that aya does not offer in the form needed: batches, links by descriptor, object information.
+//!
+//! Each call has its own argument struct, the prefix of `union bpf_attr` (include/uapi/linux/bpf.h) that it uses; the
+//! kernel takes the rest as zero.
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use aya_obj::generated::bpf_cmd::{self, *};
+use aya_obj::generated::{bpf_link_info, bpf_map_info, bpf_prog_info};
+use nix::libc;
+
+#[repr(C)]
+#[derive(Default)]
+struct Elem {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Obj {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    prog_fd: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+}
+
+fn bpf<T>(cmd: bpf_cmd, attr: &mut T) -> io::Result<i64> {
+    // SAFETY: `attr` is a live repr(C) prefix of union bpf_attr of the given size; pointers in it are live for the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, cmd as u32, std::ptr::from_mut(attr), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(fd: i64) -> OwnedFd {
+    // SAFETY: the call that returned it made it for us alone.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd() as u32
+}
+
+fn cstring(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+pub fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    let mut attr =
+        Elem { map_fd: raw(map), key: key.as_ptr() as u64, value: value.as_mut_ptr() as u64, ..Elem::default() };
+    present(bpf(BPF_MAP_LOOKUP_ELEM, &mut attr))
+}
+
+pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let mut attr = Elem { map_fd: raw(map), key: key.as_ptr() as u64, value: value.as_ptr() as u64, ..Elem::default() };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {
+    let mut attr = Elem { map_fd: raw(map), key: key.as_ptr() as u64, ..Elem::default() };
+    present(bpf(BPF_MAP_DELETE_ELEM, &mut attr))
+}
+
+fn present(result: io::Result<i64>) -> io::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Room for the cursor of a batched lookup: the kernel stores a key or a bucket number.
+pub const CURSOR: usize = 64;
+
+/// Reads up to `count` entries after `cursor`; returns how many, and whether more may follow.
+pub fn lookup_batch(
+    map: BorrowedFd<'_>,
+    cursor: &mut [u8; CURSOR],
+    first: bool,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: u32,
+) -> io::Result<(u32, bool)> {
+    let mut next = [0_u8; CURSOR];
+    let mut attr = Batch {
+        in_batch: if first { 0 } else { cursor.as_ptr() as u64 },
+        out_batch: next.as_mut_ptr() as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count,
+        map_fd: raw(map),
+        ..Batch::default()
+    };
+    let more = present(bpf(BPF_MAP_LOOKUP_BATCH, &mut attr))?;
+    *cursor = next;
+    Ok((attr.count, more))
+}
+
+/// Writes `count` entries; keys and values lie one after another.
+pub fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8], count: u32) -> io::Result<()> {
+    let mut attr = Batch {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count,
+        map_fd: raw(map),
+        ..Batch::default()
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = cstring(path)?;
+    let mut attr = Obj { pathname: path.as_ptr() as u64, bpf_fd: raw(fd), ..Obj::default() };
+    bpf(BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+pub fn get(path: &Path) -> io::Result<OwnedFd> {
+    let path = cstring(path)?;
+    let mut attr = Obj { pathname: path.as_ptr() as u64, ..Obj::default() };
+    bpf(BPF_OBJ_GET, &mut attr).map(owned)
+}
+
+/// Attaches a program to an interface (tcx: `target` is its index) or a cgroup (`target` is a descriptor).
+pub fn link_create(prog: BorrowedFd<'_>, target: u32, attach_type: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate { prog_fd: raw(prog), target, attach_type, flags: 0 };
+    bpf(BPF_LINK_CREATE, &mut attr).map(owned)
+}
+
+/// Replaces a link's program in one step: no packet sees neither.
+pub fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdate { link_fd: raw(link), new_prog_fd: raw(prog), ..LinkUpdate::default() };
+    bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+pub fn prog_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = ById { id, ..ById::default() };
+    bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(owned)
+}
+
+pub fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+    info(fd)
+}
+
+pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
+    info(fd)
+}
+
+/// Tag of a program's instructions and the ids of the maps it uses, sorted.
+pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<u32>)> {
+    let counted: bpf_prog_info = info(fd)?;
+    let mut ids = vec![0_u32; counted.nr_map_ids as usize];
+    // SAFETY: all zeroes is a valid bpf_prog_info.
+    let mut request: bpf_prog_info = unsafe { std::mem::zeroed() };
+    request.nr_map_ids = ids.len() as u32;
+    request.map_ids = ids.as_mut_ptr() as u64;
+    fill(fd, &mut request)?;
+    ids.sort_unstable();
+    Ok((request.tag, ids))
+}
+
+/// Loads a tcx program that does nothing; for probing.
+pub fn load_empty_classifier() -> io::Result<OwnedFd> {
+    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+    // r0 = TCX_NEXT (-1); exit
+    let instructions: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
+    let mut attr = ProgLoad {
+        prog_type: BPF_PROG_TYPE_SCHED_CLS,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+    };
+    bpf(BPF_PROG_LOAD, &mut attr).map(owned)
+}
+
+fn info<T>(fd: BorrowedFd<'_>) -> io::Result<T> {
+    // SAFETY: T is one of the kernel's plain information structs, for which all zeroes is valid.
+    let mut out: T = unsafe { std::mem::zeroed() };
+    fill(fd, &mut out)?;
+    Ok(out)
+}
+
+fn fill<T>(fd: BorrowedFd<'_>, out: &mut T) -> io::Result<()> {
+    let mut attr = Info { bpf_fd: raw(fd), info_len: size_of::<T>() as u32, info: std::ptr::from_mut(out) as u64 };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr).map(drop)
+}
+
+/// Waits for an RCU grace period: every program that was running has ended. membarrier(2) with MEMBARRIER_CMD_GLOBAL
+/// is synchronize_rcu() (kernel/sched/membarrier.c).
+pub fn grace_period() -> io::Result<()> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `SO_NETNS_COOKIE` of the calling thread's network namespace.
+pub fn netns_cookie() -> io::Result<u64> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let probe = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: value and length are live and of the sizes said.
+    let result = unsafe {
+        libc::getsockopt(
+            probe.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &mut length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
+}

@@ -1,0 +1,119 @@
+//! Typed access to one map.
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::Error;
+use super::sys;
+
+/// Entries moved by one batched call.
+const BATCH: usize = 4096;
+
+/// Types whose bytes are all meaningful, for any bytes.
+///
+/// # Safety
+/// `repr(C)` or primitive, without padding, valid for every bit pattern.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: primitives.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: abi's structs are repr(C), padded by explicit fields (their sizes are asserted there) and made of integers.
+unsafe impl Plain for abi::Addr {}
+// SAFETY: as above.
+unsafe impl Plain for abi::Config {}
+// SAFETY: as above.
+unsafe impl Plain for abi::ServiceKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::ServiceValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::Backend {}
+// SAFETY: as above.
+unsafe impl Plain for abi::PodValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::VethValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::RouteKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::RouteValue {}
+
+/// A map with keys `K` and values `V`.
+pub struct Table<K, V> {
+    name: &'static str,
+    fd: OwnedFd,
+    types: PhantomData<fn(K) -> V>,
+}
+
+impl<K: Plain, V: Plain> Table<K, V> {
+    /// Wraps a map whose sizes were checked to be those of `K` and `V`.
+    pub fn new(name: &'static str, fd: OwnedFd) -> Table<K, V> {
+        Table { name, fd, types: PhantomData }
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub fn get(&self, key: &K) -> Result<Option<V>, Error> {
+        let mut values = vec![0_u8; size_of::<V>()];
+        let found = sys::lookup(self.fd(), bytes(std::slice::from_ref(key)), &mut values);
+        let found = found.map_err(|e| self.fail("look up in", e))?;
+        Ok(found.then(|| read::<V>(&values, 0)))
+    }
+
+    pub fn put(&self, key: &K, value: &V) -> Result<(), Error> {
+        let (key, value) = (bytes(std::slice::from_ref(key)), bytes(std::slice::from_ref(value)));
+        sys::update(self.fd(), key, value).map_err(|e| self.fail("write to", e))
+    }
+
+    /// Removes an entry; absent is fine.
+    pub fn remove(&self, key: &K) -> Result<(), Error> {
+        let removed = sys::delete(self.fd(), bytes(std::slice::from_ref(key)));
+        removed.map(drop).map_err(|e| self.fail("delete from", e))
+    }
+
+    /// Writes many entries, in order.
+    pub fn put_all(&self, keys: &[K], values: &[V]) -> Result<(), Error> {
+        if let ([key], [value]) = (keys, values) {
+            return self.put(key, value);
+        }
+        for (keys, values) in keys.chunks(BATCH).zip(values.chunks(BATCH)) {
+            sys::update_batch(self.fd(), bytes(keys), bytes(values), keys.len() as u32)
+                .map_err(|e| self.fail("write to", e))?;
+        }
+        Ok(())
+    }
+
+    /// All entries, in the map's own order.
+    pub fn entries(&self) -> Result<Vec<(K, V)>, Error> {
+        let mut keys = vec![0_u8; BATCH * size_of::<K>()];
+        let mut values = vec![0_u8; BATCH * size_of::<V>()];
+        let mut cursor = [0; sys::CURSOR];
+        let mut out = Vec::new();
+        let (mut first, mut more) = (true, true);
+        while more {
+            let count;
+            let batch = sys::lookup_batch(self.fd(), &mut cursor, first, &mut keys, &mut values, BATCH as u32);
+            (count, more) = batch.map_err(|e| self.fail("read", e))?;
+            out.extend((0..count as usize).map(|i| (read::<K>(&keys, i), read::<V>(&values, i))));
+            first = false;
+        }
+        Ok(out)
+    }
+
+    fn fail(&self, what: &'static str, source: io::Error) -> Error {
+        Error::Map { what, map: self.name, source }
+    }
+}
+
+fn bytes<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: Plain types have no padding, so all of their bytes are initialised.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+fn read<T: Plain>(bytes: &[u8], index: usize) -> T {
+    let at = &bytes[index * size_of::<T>()..][..size_of::<T>()];
+    // SAFETY: `at` holds the bytes of one T, and every bit pattern is a T.
+    unsafe { std::ptr::read_unaligned(at.as_ptr().cast()) }
+}
