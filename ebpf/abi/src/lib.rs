@@ -360,8 +360,9 @@ pub const VXLAN_PORT: Be16 = Be16::new(4789);
 
 /// Indexes of [`map::COUNTERS`] (PERCPU_ARRAY of u64).
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
+    #[default]
     Forwarded = 0,
     Delivered = 1,
     NewFlow = 2,

@@ -1,0 +1,38 @@
+//! How the packet code sees the bytes of a packet.
+
+/// A packet from its Ethernet header on. Words are in memory order: `u32::to_ne_bytes` gives the bytes as they travel.
+///
+/// Every access is checked; `None` means that the packet ends before. Implementations must not round or wrap offsets.
+pub trait Buffer {
+    /// The byte at `off`.
+    fn byte(&self, off: usize) -> Option<u8>;
+    /// The two bytes at `off`.
+    fn half(&self, off: usize) -> Option<u16>;
+    /// The `4 * N` bytes at `off`.
+    fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]>;
+    /// Replaces the byte at `off`.
+    fn set_byte(&mut self, off: usize, value: u8) -> Option<()>;
+    /// Replaces the two bytes at `off`.
+    fn set_half(&mut self, off: usize, value: u16) -> Option<()>;
+    /// Replaces the `4 * N` bytes at `off`.
+    fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()>;
+    /// Adjusts the transport checksum at `off` by two differences (see [`crate::checksum::diff`]): `pseudo` for what stands in
+    /// the pseudo-header, `rest` for what the transport header holds. They are apart because a sender that leaves the
+    /// sum to hardware has written the pseudo-header's part only. `udp`: zero means no checksum and stays zero.
+    fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()>;
+
+    /// The word at `off`.
+    #[inline(always)]
+    fn word(&self, off: usize) -> Option<u32> {
+        match self.words::<1>(off) {
+            Some([word]) => Some(word),
+            None => None,
+        }
+    }
+
+    /// Replaces the word at `off`.
+    #[inline(always)]
+    fn set_word(&mut self, off: usize, value: u32) -> Option<()> {
+        self.set_words::<1>(off, [value])
+    }
+}

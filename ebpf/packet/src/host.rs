@@ -1,0 +1,182 @@
+//! A packet and the tables in ordinary memory: what the tests and tools run the packet code on.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use abi::{
+    Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
+    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue,
+};
+
+use crate::{Buffer, Steps, Tables, checksum};
+
+/// A frame in memory, its checksums complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame(pub Vec<u8>);
+
+impl Frame {
+    fn get<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+        self.0.get(off..off.checked_add(N)?)?.try_into().ok()
+    }
+
+    fn put(&mut self, off: usize, bytes: &[u8]) -> Option<()> {
+        self.0.get_mut(off..off.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+        Some(())
+    }
+}
+
+impl Buffer for Frame {
+    fn byte(&self, off: usize) -> Option<u8> {
+        self.0.get(off).copied()
+    }
+
+    fn half(&self, off: usize) -> Option<u16> {
+        self.get(off).map(u16::from_ne_bytes)
+    }
+
+    fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]> {
+        let bytes = self.0.get(off..off.checked_add(4 * N)?)?;
+        let mut words = [0; N];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        }
+        Some(words)
+    }
+
+    fn set_byte(&mut self, off: usize, value: u8) -> Option<()> {
+        self.put(off, &[value])
+    }
+
+    fn set_half(&mut self, off: usize, value: u16) -> Option<()> {
+        self.put(off, &value.to_ne_bytes())
+    }
+
+    fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()> {
+        let bytes: Vec<u8> = value.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        self.put(off, &bytes)
+    }
+
+    fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()> {
+        let mut sum = self.half(off)?;
+        for diff in [pseudo, rest] {
+            if diff != 0 && !(udp && sum == 0) {
+                sum = checksum::apply(sum, diff);
+                // RFC 768: a computed zero is sent as all ones.
+                if udp && sum == 0 {
+                    sum = 0xffff;
+                }
+            }
+        }
+        self.set_half(off, sum)
+    }
+}
+
+impl<T: Tables> Steps<T> for Frame {}
+
+/// The tables in memory. Interior mutability stands in for maps that all CPUs share.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub config: Option<Config>,
+    pub now_s: Cell<u32>,
+    pub services: BTreeMap<ServiceKey, ServiceValue>,
+    pub slots: BTreeMap<u32, u32>,
+    pub backends: BTreeMap<u32, Backend>,
+    pub affinity: RefCell<BTreeMap<AffinityKey, AffinityValue>>,
+    pub flows: RefCell<BTreeMap<FlowKey, FlowValue>>,
+    pub fragments: RefCell<BTreeMap<FragmentKey, FragmentValue>>,
+    pub pods: BTreeMap<Addr, PodValue>,
+    pub veths: BTreeMap<u32, VethValue>,
+    pub routes: BTreeMap<RouteKey, RouteValue>,
+    pub counters: RefCell<BTreeMap<Counter, u64>>,
+}
+
+/// Whether an address lies in a prefix.
+fn contains(key: &RouteKey, addr: &Addr) -> bool {
+    let bits = |a: &Addr| a.0.iter().fold(0_u128, |n, word| n << 32 | u128::from(u32::from_be(*word)));
+    let shift = 128 - key.prefix_len.min(128);
+    shift == 128 || bits(&key.addr) >> shift == bits(addr) >> shift
+}
+
+impl Tables for Memory {
+    fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    fn now_s(&self) -> u32 {
+        self.now_s.get()
+    }
+
+    fn count(&self, counter: Counter) {
+        *self.counters.borrow_mut().entry(counter).or_default() += 1;
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        self.services.get(key).copied()
+    }
+
+    /// As in an array map, an unwritten slot holds zero.
+    fn slot(&self, index: u32) -> Option<u32> {
+        (index < abi::MAX_SLOTS).then(|| self.slots.get(&index).copied().unwrap_or_default())
+    }
+
+    /// As in an array map, an unwritten backend is all zero.
+    fn backend(&self, id: u32) -> Option<Backend> {
+        (id < abi::MAX_BACKENDS).then(|| self.backends.get(&id).copied().unwrap_or_default())
+    }
+
+    fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
+        self.affinity.borrow().get(key).copied()
+    }
+
+    fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        self.affinity.borrow_mut().insert(*key, *value);
+    }
+
+    fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
+        match self.flows.borrow().get(key) {
+            Some(found) => *value = *found,
+            None => return false,
+        }
+        true
+    }
+
+    fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
+        self.flows.borrow_mut().insert(*key, *value);
+        true
+    }
+
+    fn add_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
+        let mut flows = self.flows.borrow_mut();
+        let free = !flows.contains_key(key);
+        if free {
+            flows.insert(*key, *value);
+        }
+        free
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        self.flows.borrow_mut().remove(key);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        self.fragments.borrow_mut().insert(*key, *value);
+    }
+
+    fn pod(&self, addr: &Addr) -> Option<PodValue> {
+        self.pods.get(addr).copied()
+    }
+
+    fn veth(&self, ifindex: u32) -> Option<VethValue> {
+        self.veths.get(&ifindex).copied()
+    }
+
+    fn route(&self, addr: &Addr) -> Option<RouteValue> {
+        self.routes.iter().filter(|(key, _)| contains(key, addr)).max_by_key(|(key, _)| key.prefix_len).map(|(_, v)| *v)
+    }
+}

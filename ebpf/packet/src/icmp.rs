@@ -1,0 +1,113 @@
+//! ICMP errors: they quote the packet that caused them as it was on the wire there, so a translated flow's error is
+//! translated outside and inside (RFC 5508 section 4).
+//!
+//! The transport checksum inside the quote stays as it is: most quotes are cut before it, and hosts do not verify it.
+
+use abi::{Addr, FlowKey, FlowValue, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
+
+use crate::{
+    Buffer, Scratch, Tables, checksum, nat,
+    parse::{Kind, icmp_kind, join, split},
+};
+
+/// Where the quoted packet lies.
+struct Quote {
+    l3: usize,
+    /// Offset of the word with the ports, or of the echo identifier.
+    ports: usize,
+    echo: bool,
+}
+
+/// Translates an error about a translated flow; [`Scratch::to`] then has its new addresses. `false` if no record matches or the
+/// quote is cut short, in which case the packet is as it was.
+#[inline(always)]
+pub fn error<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
+    translate(b, t, s).is_some()
+}
+
+#[inline(always)]
+fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<()> {
+    let (l4, v6) = (s.packet.l4, s.packet.v6);
+    let quote = if v6 { quote6(b, &mut s.key, l4 + 8)? } else { quote4(b, &mut s.key, l4 + 8)? };
+    if !t.flow(&s.key, &mut s.to) {
+        return None;
+    }
+    let (pseudo, rest) = inside(b, &s.key, &s.to, &quote, v6)?;
+    b.fix_transport(l4 + 2, if v6 { pseudo } else { 0 }, rest, false)?;
+    // A router in between keeps its own address; the flow's other end gets the one under which it is known.
+    if s.packet.tuple.src != s.key.src {
+        s.to.src = s.packet.tuple.src;
+    }
+    nat::rewrite(b, &s.packet, &s.to)
+}
+
+/// Rewrites the quote to what its sender knows; returns what the addresses and the ports add to the ICMP checksum. `key` is the
+/// quoted tuple turned round, `flow` its record.
+#[inline(always)]
+fn inside<B: Buffer>(b: &mut B, key: &FlowKey, flow: &FlowValue, quote: &Quote, v6: bool) -> Option<(u32, u32)> {
+    let addresses =
+        checksum::add(checksum::diff_addr(&key.dst, &flow.dst, v6), checksum::diff_addr(&key.src, &flow.src, v6));
+    if v6 {
+        b.set_words::<4>(quote.l3 + 8, flow.dst.0)?;
+        b.set_words::<4>(quote.l3 + 24, flow.src.0)?;
+    } else {
+        // The header's own checksum makes up for the addresses, so the ICMP checksum does not see either.
+        let sum = b.half(quote.l3 + 10)?;
+        b.set_half(quote.l3 + 10, checksum::apply(sum, addresses))?;
+        b.set_word(quote.l3 + 12, flow.dst.0[3])?;
+        b.set_word(quote.l3 + 16, flow.src.0[3])?;
+    }
+    if quote.echo {
+        b.set_half(quote.ports, flow.dport.0)?;
+        return Some((addresses, checksum::diff(key.dport.0 as u32, flow.dport.0 as u32)));
+    }
+    let (old, new) = (join(key.dport, key.sport), join(flow.dport, flow.sport));
+    b.set_word(quote.ports, new)?;
+    Some((addresses, checksum::diff(old, new)))
+}
+
+#[inline(always)]
+fn quote4<B: Buffer>(b: &B, key: &mut FlowKey, l3: usize) -> Option<Quote> {
+    let [first, second, third, src, dst] = b.words::<5>(l3)?;
+    let [version, ..] = first.to_ne_bytes();
+    let header = ((version & 15) as usize) * 4;
+    let [_, _, offset_high, offset_low] = second.to_ne_bytes();
+    if version >> 4 != 4 || header < 20 || u16::from_be_bytes([offset_high, offset_low]) & 0x1fff != 0 {
+        return None;
+    }
+    let [_, proto, _, _] = third.to_ne_bytes();
+    key.src = Addr([0, 0, 0xffff_u32.to_be(), dst]);
+    key.dst = Addr([0, 0, 0xffff_u32.to_be(), src]);
+    key.proto = proto;
+    ports(b, key, l3, l3 + header, false)
+}
+
+#[inline(always)]
+fn quote6<B: Buffer>(b: &B, key: &mut FlowKey, l3: usize) -> Option<Quote> {
+    let [_, second, s0, s1, s2, s3, d0, d1, d2, d3] = b.words::<10>(l3)?;
+    let [_, _, proto, _] = second.to_ne_bytes();
+    key.src = Addr([d0, d1, d2, d3]);
+    key.dst = Addr([s0, s1, s2, s3]);
+    key.proto = proto;
+    ports(b, key, l3, l3 + 40, true)
+}
+
+/// Completes the key, which is turned round: the quoted source port is its destination port.
+#[inline(always)]
+fn ports<B: Buffer>(b: &B, key: &mut FlowKey, l3: usize, l4: usize, v6: bool) -> Option<Quote> {
+    let [head, rest] = b.words::<2>(l4)?;
+    let proto = key.proto;
+    key.pad = [0; 3];
+    if proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP {
+        (key.dport, key.sport) = split(head);
+        return Some(Quote { l3, ports: l4, echo: false });
+    }
+    let icmp = proto == IPPROTO_ICMP && !v6 || proto == IPPROTO_ICMPV6 && v6;
+    if !icmp || icmp_kind(head.to_ne_bytes()[0], v6) != Kind::Echo {
+        return None;
+    }
+    let (id, _) = split(rest);
+    key.sport = id;
+    key.dport = id;
+    Some(Quote { l3, ports: l4 + 4, echo: true })
+}

@@ -1,0 +1,109 @@
+//! Rewrites: a packet gets another tuple, and every checksum that covers it follows.
+
+use abi::{FlowKey, FlowValue, IPPROTO_TCP, IPPROTO_UDP, PodValue};
+
+use crate::{
+    Buffer, checksum,
+    parse::{Kind, L3, Packet, Part, join},
+};
+
+/// Offsets in the IPv4 header.
+const V4_TTL: usize = L3 + 8;
+const V4_CHECKSUM: usize = L3 + 10;
+const V4_SRC: usize = L3 + 12;
+const V4_DST: usize = L3 + 16;
+/// Offsets in the IPv6 header.
+const V6_HOPS: usize = L3 + 7;
+const V6_SRC: usize = L3 + 8;
+const V6_DST: usize = L3 + 24;
+
+/// Gives the packet the tuple of `to`. `None` if the packet ends before its headers do, or if the protocol carries ports that
+/// cannot be changed (SCTP, whose checksum spans the whole packet).
+#[inline(always)]
+pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<()> {
+    let from = &p.tuple;
+    let pseudo = addresses(b, p, to)?;
+    if p.part == Part::Later {
+        return Some(());
+    }
+    match p.kind {
+        Kind::Ports => {
+            let (old, new) = (join(from.sport, from.dport), join(to.sport, to.dport));
+            let rest = checksum::diff(old, new);
+            if from.proto == IPPROTO_TCP {
+                b.fix_transport(p.l4 + 16, pseudo, rest, false)?;
+            } else if from.proto == IPPROTO_UDP {
+                b.fix_transport(p.l4 + 6, pseudo, rest, true)?;
+            } else if old != new {
+                return None;
+            }
+            b.set_word(p.l4, new)
+        }
+        Kind::Echo => {
+            let rest = checksum::diff(from.sport.0 as u32, to.sport.0 as u32);
+            b.fix_transport(p.l4 + 2, if p.v6 { pseudo } else { 0 }, rest, false)?;
+            b.set_half(p.l4 + 4, to.sport.0)
+        }
+        // ICMPv6 of any kind covers the pseudo-header (RFC 4443 section 2.3).
+        Kind::Error | Kind::Other => {
+            if p.v6 && from.proto == abi::IPPROTO_ICMPV6 {
+                b.fix_transport(p.l4 + 2, pseudo, 0, false)?;
+            }
+            Some(())
+        }
+    }
+}
+
+/// Replaces the addresses of the IP header; returns what that adds to the sum of the pseudo-header.
+#[inline(always)]
+fn addresses<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<u32> {
+    let from = &p.tuple;
+    let pseudo =
+        checksum::add(checksum::diff_addr(&from.src, &to.src, p.v6), checksum::diff_addr(&from.dst, &to.dst, p.v6));
+    if p.v6 {
+        b.set_words::<4>(V6_SRC, to.src.0)?;
+        b.set_words::<4>(V6_DST, to.dst.0)?;
+    } else {
+        let sum = b.half(V4_CHECKSUM)?;
+        b.set_half(V4_CHECKSUM, checksum::apply(sum, pseudo))?;
+        b.set_word(V4_SRC, to.src.0[3])?;
+        b.set_word(V4_DST, to.dst.0[3])?;
+    }
+    Some(pseudo)
+}
+
+/// Takes one hop off the packet's life. The caller has seen that there is one to take.
+#[inline(always)]
+pub fn age<B: Buffer>(b: &mut B, p: &Packet) -> Option<()> {
+    if p.v6 {
+        return b.set_byte(V6_HOPS, p.ttl.wrapping_sub(1));
+    }
+    let old = u16::from_ne_bytes([p.ttl, p.tuple.proto]) as u32;
+    let new = u16::from_ne_bytes([p.ttl.wrapping_sub(1), p.tuple.proto]) as u32;
+    let sum = b.half(V4_CHECKSUM)?;
+    b.set_half(V4_CHECKSUM, checksum::apply(sum, checksum::diff(old, new)))?;
+    b.set_byte(V4_TTL, p.ttl.wrapping_sub(1))
+}
+
+/// Addresses the Ethernet frame to a pod.
+#[inline(always)]
+pub fn frame<B: Buffer>(b: &mut B, pod: &PodValue) -> Option<()> {
+    let (to, from) = (pod.mac, pod.host_mac);
+    let words = [
+        u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
+        u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),
+        u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
+    ];
+    b.set_words::<3>(0, words)
+}
+
+/// Makes `key` the tuple with which packets in the other direction of a translated flow arrive.
+#[inline(always)]
+pub fn reverse(key: &mut FlowKey, to: &FlowValue, proto: u8) {
+    key.src = to.dst;
+    key.dst = to.src;
+    key.sport = to.dport;
+    key.dport = to.sport;
+    key.proto = proto;
+    key.pad = [0; 3];
+}

@@ -1,0 +1,77 @@
+//! Services: the entry of an address and port, and the backend of a new connection.
+
+use abi::{
+    Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, Backend, FlowKey, ServiceKey, ServiceValue,
+};
+
+use crate::Tables;
+
+/// Looks an address and port up in one scope (`SCOPE_*`).
+#[inline(always)]
+pub fn find<T: Tables>(t: &T, addr: &Addr, tuple: &FlowKey, scope: u8) -> Option<ServiceValue> {
+    t.service(&ServiceKey { addr: *addr, port: tuple.dport, proto: tuple.proto, scope })
+}
+
+/// Whether a backend takes new connections.
+#[inline(always)]
+pub fn is_open(backend: &Backend) -> bool {
+    backend.flags & (BACKEND_ALIVE | BACKEND_DRAINING) == BACKEND_ALIVE
+}
+
+/// Picks the backend of a new connection of `client`: the one it had if the Service wants that, else the slot that `number`
+/// (a hash or a random number) falls into. `None`: the Service has none.
+#[inline(always)]
+pub fn pick<T: Tables>(t: &T, service: &ServiceValue, client: &Addr, number: u32) -> Option<(u32, Backend)> {
+    if service.affinity_s == 0 {
+        return slot(t, service, number);
+    }
+    let key = AffinityKey { client: *client, service: service.id };
+    let now = t.now_s();
+    if let Some(last) = t.affinity(&key)
+        && now.wrapping_sub(last.seen_s) <= service.affinity_s
+        && let Some(backend) = t.backend(last.backend)
+        && is_open(&backend)
+    {
+        if last.seen_s != now {
+            t.set_affinity(&key, &AffinityValue { backend: last.backend, seen_s: now });
+        }
+        return Some((last.backend, backend));
+    }
+    let (id, backend) = slot(t, service, number)?;
+    t.set_affinity(&key, &AffinityValue { backend: id, seen_s: now });
+    Some((id, backend))
+}
+
+#[inline(always)]
+fn slot<T: Tables>(t: &T, service: &ServiceValue, number: u32) -> Option<(u32, Backend)> {
+    let index = (number as u64).wrapping_mul(service.len as u64) >> 32;
+    if service.len == 0 {
+        return None;
+    }
+    let id = t.slot(service.base.wrapping_add(index as u32))?;
+    let backend = t.backend(id)?;
+    if backend.flags & BACKEND_ALIVE == 0 {
+        return None;
+    }
+    Some((id, backend))
+}
+
+/// A number from the tuple, the same on every node with the same seed.
+#[inline(always)]
+pub fn hash(tuple: &FlowKey, seed: u32) -> u32 {
+    let (s, d) = (&tuple.src.0, &tuple.dst.0);
+    let mut h = seed as u64 | 0x9e37_79b9_0000_0000;
+    h = mix(h, s[0], s[1]);
+    h = mix(h, s[2], s[3]);
+    h = mix(h, d[0], d[1]);
+    h = mix(h, d[2], d[3]);
+    h = mix(h, crate::parse::join(tuple.sport, tuple.dport), tuple.proto as u32);
+    (h ^ (h >> 32)) as u32
+}
+
+#[inline(always)]
+fn mix(h: u64, a: u32, b: u32) -> u64 {
+    // The multiplier of FxHash's successor; the shift brings the high bits, which it mixes best, down.
+    let h = (h ^ (a as u64 | (b as u64) << 32)).wrapping_mul(0xf135_7aea_2e62_a9c5);
+    h ^ (h >> 29)
+}

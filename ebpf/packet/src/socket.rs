@@ -1,0 +1,143 @@
+//! Socket-level balancing: a connection to a Service becomes one to a backend before its first packet exists.
+
+use abi::{
+    Addr, Be16, Config, IPPROTO_TCP, IPPROTO_UDP, ROUTE_THIS_NODE, SCOPE_CLUSTER, SCOPE_NODE_PORT, SOCKET_ENTRIES,
+    ServiceKey, ServiceValue, SocketEntry, SocketValue,
+};
+
+use crate::{Tables, service};
+
+/// A socket and the address that its user named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub addr: Addr,
+    pub port: Be16,
+    pub proto: u8,
+    /// Cookie of the socket's network namespace.
+    pub netns: u64,
+    /// Any number, to choose a backend by.
+    pub random: u32,
+}
+
+/// What the hook is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Not a Service, or not for this layer.
+    Keep,
+    /// The Service has no backend.
+    Refuse,
+    /// Go to the entry's backend, and remember the entry with the socket.
+    Translate(SocketEntry),
+}
+
+/// connect(2). A connected UDP socket of a pod keeps the Service's address and is translated packet by packet, so that its backend can
+/// change under it; the node's own sockets have no such path and are translated here.
+#[inline(always)]
+pub fn connect<T: Tables>(t: &T, call: &Call) -> Choice {
+    let Some(cfg) = t.config() else { return Choice::Keep };
+    if call.proto != IPPROTO_TCP && !(call.proto == IPPROTO_UDP && call.netns == cfg.node_cookie) {
+        return Choice::Keep;
+    }
+    choose(t, cfg, call)
+}
+
+/// sendmsg(2) with an address. `known`: what the socket remembers; a datagram to the same Service keeps its backend.
+#[inline(always)]
+pub fn send<T: Tables>(t: &T, call: &Call, known: Option<&SocketValue>) -> Choice {
+    let Some(cfg) = t.config() else { return Choice::Keep };
+    if call.proto != IPPROTO_UDP {
+        return Choice::Keep;
+    }
+    if let Some(known) = known {
+        for entry in &known.entries {
+            if entry.service_port == call.port
+                && entry.service == call.addr
+                && let Some(b) = t.backend(entry.backend_id)
+                && service::is_open(&b)
+                && b.addr == entry.backend
+                && b.port == entry.backend_port
+            {
+                return Choice::Translate(*entry);
+            }
+        }
+    }
+    choose(t, cfg, call)
+}
+
+/// The Service's address behind a peer's: for recvmsg(2) and getpeername(2).
+#[inline(always)]
+pub fn reveal(known: &SocketValue, addr: &Addr, port: Be16) -> Option<(Addr, Be16)> {
+    for entry in &known.entries {
+        if entry.backend_port == port && entry.backend == *addr {
+            return Some((entry.service, entry.service_port));
+        }
+    }
+    None
+}
+
+/// Writes an entry in the place of the one for the same Service, else in the place of the oldest.
+#[inline(always)]
+pub fn remember(known: &mut SocketValue, entry: &SocketEntry) {
+    let mut index = 0;
+    while index < SOCKET_ENTRIES {
+        let old = &mut known.entries[index];
+        if old.service_port == entry.service_port && old.service == entry.service {
+            *old = *entry;
+            return;
+        }
+        index += 1;
+    }
+    let index = known.next as usize % SOCKET_ENTRIES;
+    known.entries[index] = *entry;
+    known.next = known.next.wrapping_add(1);
+}
+
+#[inline(always)]
+fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
+    let Some(found) = lookup(t, cfg, call) else { return Choice::Keep };
+    // Every socket of a pod has the pod's address, so its namespace stands for the client (as the cookie, since the address is
+    // not chosen before the destination is).
+    let client = Addr([call.netns as u32, (call.netns >> 32) as u32, 0, 0]);
+    match service::pick(t, &found, &client, call.random) {
+        None => Choice::Refuse,
+        Some((id, backend)) => Choice::Translate(SocketEntry {
+            backend: backend.addr,
+            service: call.addr,
+            backend_port: backend.port,
+            service_port: call.port,
+            backend_id: id,
+        }),
+    }
+}
+
+#[inline(always)]
+fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Option<ServiceValue> {
+    let mut key = ServiceKey { addr: call.addr, port: call.port, proto: call.proto, scope: SCOPE_CLUSTER };
+    if let Some(found) = t.service(&key) {
+        return Some(found);
+    }
+    // A pod's own loopback is not the node's.
+    let here = if is_loopback(&call.addr) {
+        call.netns == cfg.node_cookie
+    } else {
+        match t.route(&call.addr) {
+            Some(route) => route.kind == ROUTE_THIS_NODE,
+            None => false,
+        }
+    };
+    if !here {
+        return None;
+    }
+    key.addr = Addr::ANY;
+    key.scope = SCOPE_NODE_PORT;
+    t.service(&key)
+}
+
+/// 127.0.0.0/8, ::1, and the unspecified addresses, which mean the same to connect(2).
+#[inline(always)]
+fn is_loopback(addr: &Addr) -> bool {
+    if addr.is_v4() {
+        return addr.0[3] == 0 || addr.v4_octets()[0] == 127;
+    }
+    addr.0[0] == 0 && addr.0[1] == 0 && addr.0[2] == 0 && (addr.0[3] == 0 || addr.0[3] == 1_u32.to_be())
+}

@@ -1,0 +1,27 @@
+//! Where a program may be cut into functions.
+//!
+//! The verifier follows every path through what is inlined; a function of its own it follows once. The steps here are the ones
+//! with many paths and little in common with what comes after. They talk through [`Scratch`] and answer yes or no.
+
+use crate::{Buffer, Scratch, Tables, conntrack, icmp, parse};
+
+/// The steps of the pipeline that an implementation may put elsewhere. It must end up in the function named.
+pub trait Steps<T: Tables>: Buffer + Sized {
+    /// [`parse::parse`].
+    #[inline(always)]
+    fn parse(&mut self, s: &mut Scratch) -> bool {
+        parse::parse(self, s)
+    }
+
+    /// [`icmp::error`].
+    #[inline(always)]
+    fn error(&mut self, t: &T, s: &mut Scratch) -> bool {
+        icmp::error(self, t, s)
+    }
+
+    /// [`conntrack::open`].
+    #[inline(always)]
+    fn open(&mut self, t: &T, s: &mut Scratch) -> bool {
+        conntrack::open(t, s)
+    }
+}

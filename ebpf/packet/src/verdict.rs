@@ -1,0 +1,20 @@
+//! What the hook is to do with the packet, as data.
+
+use abi::{Addr, Counter};
+
+/// The decision about one packet, which has been rewritten already where needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// On to the node's own stack (ingress) or to the device (egress).
+    Pass,
+    /// Dropped, for the reason that is counted.
+    Drop(Counter),
+    /// Into the network namespace behind this host-side veth; the Ethernet addresses are set.
+    Peer { ifindex: u32 },
+    /// Out of this interface by the kernel's route and neighbour.
+    Neigh { ifindex: u32 },
+    /// Out of the VXLAN device `ifindex` to the node at `node`.
+    Tunnel { ifindex: u32, node: Addr, vni: u32 },
+    /// On to the VXLAN device, which it is leaving by already, with this tunnel key.
+    Key { node: Addr, vni: u32 },
+}

@@ -1,0 +1,39 @@
+//! The maps, by the names of `abi::map`.
+
+use abi::{
+    AffinityKey, AffinityValue, Backend, Config, FlowKey, FlowValue, FragmentKey, FragmentValue, PodValue, RouteValue,
+    ServiceKey, ServiceValue, SocketValue, VethValue,
+};
+use aya_ebpf::{
+    btf_maps::SkStorage,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+};
+
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map]
+pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(abi::MAX_SERVICES, 0);
+#[map]
+pub static SLOTS: Array<u32> = Array::with_max_entries(abi::MAX_SLOTS, 0);
+#[map]
+pub static BACKENDS: Array<Backend> = Array::with_max_entries(abi::MAX_BACKENDS, 0);
+#[map]
+pub static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(abi::MAX_FLOWS, 0);
+#[map]
+pub static AFFINITY: LruHashMap<AffinityKey, AffinityValue> = LruHashMap::with_max_entries(abi::MAX_AFFINITY, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(abi::MAX_FRAGMENTS, 0);
+#[map]
+pub static PODS: HashMap<abi::Addr, PodValue> = HashMap::with_max_entries(abi::MAX_PODS, 0);
+#[map]
+pub static VETHS: HashMap<u32, VethValue> = HashMap::with_max_entries(abi::MAX_PODS, 0);
+#[map]
+pub static ROUTES: LpmTrie<abi::Addr, RouteValue> = LpmTrie::with_max_entries(abi::MAX_ROUTES, 0);
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(abi::COUNTERS, 0);
+/// Working memory: programs at tc run to their end on one CPU with bottom halves off, so one element a CPU is enough.
+#[map]
+pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[btf_map]
+pub static SOCKETS: SkStorage<SocketValue> = SkStorage::new();

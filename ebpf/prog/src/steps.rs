@@ -1,0 +1,66 @@
+//! The steps that are functions of their own. They are global, so the verifier takes each by itself, for any arguments.
+
+use aya_ebpf::bindings::__sk_buff;
+use packet::{Scratch, Steps, conntrack, icmp, parse};
+
+use crate::{skb::Skb, tables::Maps};
+
+/// A [`Scratch`] as the verifier is to see it in a signature: so many bytes.
+#[repr(C)]
+pub struct Memory([u64; size_of::<Scratch>().div_ceil(8)]);
+
+/// The same memory under the other name.
+#[inline(always)]
+fn memory(s: &mut Scratch) -> *mut Memory {
+    (&raw mut *s).cast()
+}
+
+/// # Safety
+/// `memory` is null or came from [`memory`], and its `Scratch` is not used until the function returns.
+#[inline(always)]
+unsafe fn scratch<'a>(memory: *mut Memory) -> Option<&'a mut Scratch> {
+    // SAFETY: by the contract above.
+    unsafe { memory.cast::<Scratch>().as_mut() }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_parse(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
+    // SAFETY: the callers below pass a Scratch that they hold exclusively.
+    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+    parse::parse(&Skb(skb), s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_error(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
+    // SAFETY: as in `step_parse`.
+    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+    // An error refreshes nothing, so it needs no clock.
+    icmp::error(&mut Skb(skb), &Maps { now_s: 0 }, s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_open(memory: *mut Memory, now_s: u32) -> u32 {
+    // SAFETY: as in `step_parse`.
+    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+    conntrack::open(&Maps { now_s }, s) as u32
+}
+
+impl Steps<Maps> for Skb {
+    #[inline(always)]
+    fn parse(&mut self, s: &mut Scratch) -> bool {
+        step_parse(self.0, memory(s)) != 0
+    }
+
+    #[inline(always)]
+    fn error(&mut self, _t: &Maps, s: &mut Scratch) -> bool {
+        step_error(self.0, memory(s)) != 0
+    }
+
+    #[inline(always)]
+    fn open(&mut self, t: &Maps, s: &mut Scratch) -> bool {
+        step_open(memory(s), t.now_s) != 0
+    }
+}

@@ -1,0 +1,140 @@
+//! `packet::Tables` over the maps. Values are copied out: a map's memory may change under a reference.
+
+use abi::{
+    Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
+    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue,
+};
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
+use packet::Tables;
+
+use crate::maps;
+
+/// BPF_NOEXIST: insert only.
+const NO_EXIST: u64 = 1;
+
+/// The maps of this object. `now_s` is not zero in test runs only.
+pub struct Maps {
+    pub now_s: u32,
+}
+
+/// Monotonic seconds without a division: 2^20 ns are 0.001048576 s, which is 1,125,900 / 2^30 to 7 digits.
+#[inline(always)]
+fn seconds(ns: u64) -> u32 {
+    ((ns >> 20).wrapping_mul(1_125_900) >> 30) as u32
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        let config = maps::CONFIG.get(0)?;
+        // An array element exists before it is written; no node has the unspecified address.
+        if config.node4 == Addr::ANY && config.node6 == Addr::ANY { None } else { Some(config) }
+    }
+
+    #[inline(always)]
+    fn now_s(&self) -> u32 {
+        if crate::is_test_run() {
+            return self.now_s;
+        }
+        // SAFETY: the helper has no preconditions.
+        seconds(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        if let Some(value) = maps::COUNTERS.get_ptr_mut(counter as u32) {
+            // SAFETY: the element is this CPU's own, and the verifier knows its bounds.
+            unsafe { *value = (*value).wrapping_add(1) };
+        }
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        // SAFETY: the value is copied at once; a torn copy of a replaced element is bounded by the checks on its use.
+        unsafe { maps::SERVICES.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<u32> {
+        maps::SLOTS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn backend(&self, id: u32) -> Option<Backend> {
+        maps::BACKENDS.get(id).copied()
+    }
+
+    #[inline(always)]
+    fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
+        // SAFETY: as in `service`.
+        unsafe { maps::AFFINITY.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        // A full table evicts; a lost entry costs one more choice.
+        let _ = maps::AFFINITY.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
+        // SAFETY: as in `service`.
+        match unsafe { maps::FLOWS.get(key) } {
+            Some(found) => *value = *found,
+            None => return false,
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
+        maps::FLOWS.insert(key, value, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn add_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
+        maps::FLOWS.insert(key, value, NO_EXIST).is_ok()
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // Absent is what is wanted.
+        let _ = maps::FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        // SAFETY: as in `service`.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        // A full table evicts; later fragments of that datagram are dropped and counted.
+        let _ = maps::FRAGMENTS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn pod(&self, addr: &Addr) -> Option<PodValue> {
+        // SAFETY: as in `service`.
+        unsafe { maps::PODS.get(addr) }.copied()
+    }
+
+    #[inline(always)]
+    fn veth(&self, ifindex: u32) -> Option<VethValue> {
+        // SAFETY: as in `service`.
+        unsafe { maps::VETHS.get(ifindex) }.copied()
+    }
+
+    #[inline(always)]
+    fn route(&self, addr: &Addr) -> Option<RouteValue> {
+        let key = RouteKey { prefix_len: 128, addr: *addr };
+        // SAFETY: the map's key and value are RouteKey and RouteValue (aya's own key type is packed, which costs byte stores), and the
+        // value is copied at once.
+        unsafe {
+            let value =
+                bpf_map_lookup_elem((&raw const maps::ROUTES).cast_mut().cast(), (&raw const key).cast_mut().cast());
+            value.cast::<RouteValue>().as_ref().copied()
+        }
+    }
+}
