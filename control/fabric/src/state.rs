@@ -1,0 +1,79 @@
+//! The fabric's state and the difference between two.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use wire::fabric::{Delta, Node, Service};
+
+/// The revision of the View that a state was compiled from. Equal epochs mean equal states, on every control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// The cluster's network state at one epoch. Cloning shares the records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Which View it was compiled from.
+    pub epoch: Epoch,
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Arc<Node>>,
+    /// Services by `namespace/name`.
+    pub services: BTreeMap<String, Arc<Service>>,
+}
+
+impl State {
+    /// Everything, as the first message of a stream.
+    pub fn full(&self) -> Delta {
+        Delta { full: true, ..self.diff(&State::default()) }
+    }
+
+    /// What takes `old` to this state. Records are whole.
+    pub fn diff(&self, old: &State) -> Delta {
+        let (nodes, deleted_nodes) = diff(&old.nodes, &self.nodes);
+        let (services, deleted_services) = diff(&old.services, &self.services);
+        Delta { epoch: self.epoch.0, full: false, nodes, deleted_nodes, services, deleted_services }
+    }
+
+    /// Whether both say the same, whatever their epochs.
+    pub fn same_content(&self, other: &State) -> bool {
+        same(&self.nodes, &other.nodes) && same(&self.services, &other.services)
+    }
+
+    /// Takes a delta in: what a node does with it.
+    pub fn apply(&mut self, delta: Delta) {
+        if delta.full {
+            *self = State::default();
+        }
+        self.epoch = Epoch(delta.epoch);
+        for name in &delta.deleted_nodes {
+            self.nodes.remove(name);
+        }
+        for name in &delta.deleted_services {
+            self.services.remove(name);
+        }
+        self.nodes.extend(delta.nodes.into_iter().map(|node| (node.name.clone(), Arc::new(node))));
+        let services = delta.services.into_iter();
+        self.services
+            .extend(services.map(|service| (format!("{}/{}", service.namespace, service.name), Arc::new(service))));
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+fn equal<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+fn same<T: PartialEq>(a: &BTreeMap<String, Arc<T>>, b: &BTreeMap<String, Arc<T>>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((key_a, a), (key_b, b))| key_a == key_b && equal(a, b))
+}
+
+fn diff<T: PartialEq + Clone>(old: &BTreeMap<String, Arc<T>>, new: &BTreeMap<String, Arc<T>>) -> (Vec<T>, Vec<String>) {
+    let changed = new.iter().filter(|(key, value)| old.get(*key).is_none_or(|old| !equal(old, value)));
+    let deleted = old.keys().filter(|key| !new.contains_key(*key));
+    (changed.map(|(_, value)| value.as_ref().clone()).collect(), deleted.cloned().collect())
+}

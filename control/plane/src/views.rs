@@ -1,0 +1,168 @@
+//! Views for everybody in the control plane: one watch of the whole store, folded into one snapshot after the other.
+//! All kinds come in one order, so a View is the cluster at exactly one revision.
+//!
+//! Task: `views` reads the store's watch and publishes to one `tokio::sync::watch` channel. A reader that is slow sees
+//! fewer Views, never a gap: what changed is the difference between the View it saw last and the one it sees now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::{Input, Kind, Object, Reflector, View};
+use futures::{FutureExt, StreamExt};
+use process::Shutdown;
+use store::{Backend, Entry, Event, Revision};
+use tokio::sync::watch;
+
+/// The most events folded into one View before it is published.
+pub const MAX_COALESCED: usize = 1024;
+
+const PREFIX: &str = "/registry/";
+const PAGE: usize = 1000;
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The first list failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the store: {0}")]
+pub struct Error(#[from] store::Error);
+
+/// The latest View, and how to wait for a later one. Cheap to clone; each clone waits on its own.
+#[derive(Clone)]
+pub struct Views {
+    receiver: watch::Receiver<Arc<View>>,
+    store: Arc<dyn Backend>,
+}
+
+impl Views {
+    /// The latest View.
+    pub fn latest(&mut self) -> Arc<View> {
+        self.receiver.borrow_and_update().clone()
+    }
+
+    /// Waits for a View later than the one seen last. Pending for ever once the reader task has ended.
+    pub async fn changed(&mut self) -> Arc<View> {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.latest()
+    }
+
+    /// The store's present revision: at least that of every write that has been answered.
+    pub fn written(&self) -> api::Revision {
+        api::Revision(self.store.revision().0)
+    }
+}
+
+/// Lists the store and starts to follow it.
+///
+/// # Errors
+/// When the store cannot be read at all.
+pub async fn start(store: Arc<dyn Backend>, shutdown: Shutdown) -> Result<Views, Error> {
+    let mut reflector = Reflector::default();
+    let revision = restart(store.as_ref(), &mut reflector).await?;
+    let (sender, receiver) = watch::channel(reflector.view().clone());
+    let views = Views { receiver, store: store.clone() };
+    process::spawn("views", async move {
+        tokio::select! {
+            () = follow(store, reflector, revision, sender) => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    Ok(views)
+}
+
+/// Follows the store for ever; after a lost watch it lists again.
+async fn follow(
+    store: Arc<dyn Backend>,
+    mut reflector: Reflector,
+    mut revision: Revision,
+    sender: watch::Sender<Arc<View>>,
+) {
+    loop {
+        match store.watch(PREFIX, revision) {
+            Ok(mut events) => {
+                while let Some(event) = events.next().await {
+                    let mut folded = fold(&mut reflector, event);
+                    for _ in 1..MAX_COALESCED {
+                        match events.next().now_or_never().flatten() {
+                            Some(event) if folded => folded = fold(&mut reflector, event),
+                            _ => break,
+                        }
+                    }
+                    sender.send_replace(reflector.view().clone());
+                    if !folded {
+                        break;
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot watch the store"),
+        }
+        revision = loop {
+            match restart(store.as_ref(), &mut reflector).await {
+                Ok(revision) => break revision,
+                Err(error) => tracing::warn!(%error, "cannot list the store"),
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        sender.send_replace(reflector.view().clone());
+    }
+}
+
+/// False: the watch is lost.
+fn fold(reflector: &mut Reflector, event: Result<Arc<Event>, store::Error>) -> bool {
+    match event {
+        Ok(event) => {
+            if let Some(input) = input(&event) {
+                reflector.apply(input);
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "lost the store's watch");
+            false
+        }
+    }
+}
+
+fn input(event: &Event) -> Option<Input> {
+    let revision = api::Revision(event.revision.0);
+    let Some((kind, key)) = Kind::from_store_key(&event.key) else { return Some(Input::Bookmark(revision)) };
+    match &event.value {
+        None => Some(Input::Deleted(kind, key, revision)),
+        Some(value) => match Object::decode(kind, value, revision) {
+            Ok(object) => Some(Input::Applied(object, revision)),
+            Err(error) => {
+                tracing::error!(key = %event.key, %error, "an object in the store is left out");
+                Some(Input::Deleted(kind, key, revision))
+            }
+        },
+    }
+}
+
+async fn restart(store: &dyn Backend, reflector: &mut Reflector) -> Result<Revision, store::Error> {
+    let mut objects = Vec::new();
+    let mut at = None;
+    let mut after: Option<String> = None;
+    let revision = loop {
+        let page = store.list(PREFIX, after.as_deref(), Some(PAGE), at).await?;
+        objects.extend(page.entries.iter().filter_map(decode));
+        at = Some(page.revision);
+        match page.entries.last() {
+            Some(last) if page.more => after = Some(last.key.to_string()),
+            _ => break page.revision,
+        }
+    };
+    let inputs = Input::Restarted { kinds: Kind::ALL.to_vec(), objects, revision: api::Revision(revision.0) };
+    reflector.apply(inputs);
+    Ok(revision)
+}
+
+fn decode(entry: &Entry) -> Option<Object> {
+    let (kind, _) = Kind::from_store_key(&entry.key)?;
+    match Object::decode(kind, &entry.value, api::Revision(entry.modified.0)) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::error!(key = %entry.key, %error, "an object in the store is left out");
+            None
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Nodes and their load, kept up to date change by change, with the pods that are assumed to be bound.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::Key;
+use cache::{Change, Object, View};
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use crate::resources::{self, Resources};
+
+/// A port of the node that a pod takes: address, protocol, number.
+pub type HostPort = (String, String, i32);
+
+/// A node with what its pods ask of it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeLoad {
+    /// The node; `None` while pods are bound to a node that is not there.
+    pub node: Option<Arc<Node>>,
+    /// What its pods may ask for in all; `pods` among it.
+    pub allocatable: Resources,
+    /// What its pods ask for.
+    pub requested: Resources,
+    /// The same, with assumed amounts for pods that ask for none.
+    pub assumed: Resources,
+    /// The ports its pods take, each with how many take it.
+    pub ports: BTreeMap<HostPort, usize>,
+    /// How many pods of each controller (by uid) it has.
+    pub replicas: BTreeMap<String, usize>,
+    /// How many pods it has.
+    pub pods: i64,
+}
+
+/// What one pod takes from its node.
+#[derive(Clone, Debug)]
+struct Share {
+    node: String,
+    uid: String,
+    requested: Resources,
+    assumed: Resources,
+    ports: Vec<HostPort>,
+    controller: Option<String>,
+}
+
+/// Every node with its load.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    nodes: BTreeMap<String, NodeLoad>,
+    shares: BTreeMap<Key, Share>,
+}
+
+impl Snapshot {
+    /// The snapshot of a whole View.
+    pub fn of(view: &View) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for change in view.changes_since(&View::default()) {
+            snapshot.apply(&change);
+        }
+        snapshot
+    }
+
+    /// Follows one change of the View.
+    pub fn apply(&mut self, change: &Change) {
+        match (&change.old, &change.new) {
+            (_, Some(Object::Node(node))) => self.set_node(&change.key.name, node),
+            (Some(Object::Node(_)), None) => self.remove_node(&change.key.name),
+            (_, Some(Object::Pod(pod))) => self.see_pod(&change.key, pod),
+            (Some(Object::Pod(pod)), None) => {
+                // An assumed pod of the same name but another uid is a later one.
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                if self.shares.get(&change.key).is_some_and(|share| share.uid == uid) {
+                    self.release(&change.key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a pod as bound to a node before the View shows it.
+    pub fn assume(&mut self, pod: &Pod, node: &str) {
+        self.release(&cache::key_of(&pod.metadata));
+        self.take(cache::key_of(&pod.metadata), share(pod, node));
+    }
+
+    /// Takes back an assumption: the pod could not be bound.
+    pub fn forget(&mut self, key: &Key) {
+        self.release(key);
+    }
+
+    /// The nodes that exist, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Arc<Node>, &NodeLoad)> {
+        self.nodes.iter().filter_map(|(name, load)| Some((name.as_str(), load.node.as_ref()?, load)))
+    }
+
+    fn set_node(&mut self, name: &str, node: &Arc<Node>) {
+        let load = self.nodes.entry(name.to_owned()).or_default();
+        let status = node.status.as_ref();
+        let amounts = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
+        load.allocatable = Resources::of(amounts);
+        load.node = Some(node.clone());
+    }
+
+    fn remove_node(&mut self, name: &str) {
+        if let Some(load) = self.nodes.get_mut(name) {
+            load.node = None;
+            self.drop_if_bare(name);
+        }
+    }
+
+    fn see_pod(&mut self, key: &Key, pod: &Pod) {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty());
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let ended =
+            matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
+        match node {
+            Some(node) if !ended => {
+                self.release(key);
+                self.take(key.clone(), share(pod, node));
+            }
+            Some(_) => self.release(key),
+            // Not bound in the View: an assumption for this very pod stands, one for a former pod does not.
+            None if self.shares.get(key).is_some_and(|share| share.uid != uid) => self.release(key),
+            None => {}
+        }
+    }
+
+    fn take(&mut self, key: Key, share: Share) {
+        let load = self.nodes.entry(share.node.clone()).or_default();
+        load.requested += &share.requested;
+        load.assumed += &share.assumed;
+        load.pods += 1;
+        for port in &share.ports {
+            *load.ports.entry(port.clone()).or_default() += 1;
+        }
+        if let Some(controller) = &share.controller {
+            *load.replicas.entry(controller.clone()).or_default() += 1;
+        }
+        self.shares.insert(key, share);
+    }
+
+    fn release(&mut self, key: &Key) {
+        let Some(share) = self.shares.remove(key) else { return };
+        let load = self.nodes.get_mut(&share.node).expect("a share's node has a load");
+        load.requested -= &share.requested;
+        load.assumed -= &share.assumed;
+        load.pods -= 1;
+        for port in &share.ports {
+            decrement(&mut load.ports, port);
+        }
+        if let Some(controller) = &share.controller {
+            decrement(&mut load.replicas, controller);
+        }
+        self.drop_if_bare(&share.node);
+    }
+
+    fn drop_if_bare(&mut self, name: &str) {
+        if self.nodes.get(name).is_some_and(|load| load.node.is_none() && load.pods == 0) {
+            self.nodes.remove(name);
+        }
+    }
+}
+
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    let Some(count) = counts.get_mut(key) else { return };
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
+    }
+}
+
+fn share(pod: &Pod, node: &str) -> Share {
+    Share {
+        node: node.to_owned(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        requested: resources::requests(pod),
+        assumed: resources::assumed_requests(pod),
+        ports: host_ports(pod),
+        controller: controller(pod),
+    }
+}
+
+/// The ports of the node that a pod takes.
+pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|init| init.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            // On the host network every container port is a port of the host.
+            let number = port.host_port.or((spec.host_network == Some(true)).then_some(port.container_port));
+            let number = number.filter(|number| *number != 0)?;
+            let ip = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
+            Some((ip, port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), number))
+        })
+        .collect()
+}
+
+/// The uid of the pod's controller: pods of one controller are replicas of each other.
+pub fn controller(pod: &Pod) -> Option<String> {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()).next()
+}
