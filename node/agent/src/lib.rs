@@ -1,7 +1,10 @@
 //! The node daemon: pods, images, volumes, probes, the node's API object, the node API on 10250 and the local socket.
 
 mod config;
+pub mod containerd;
 pub mod network;
+pub mod pause;
+pub mod serve;
 
 pub use config::{Config, Identity};
 use tokio_util::sync::CancellationToken;
