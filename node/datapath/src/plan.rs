@@ -14,6 +14,23 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// Only the writes that take nothing away: what a daemon may do before it knows the whole fabric state.
+    pub fn additions(self) -> Plan {
+        let keeps = |step: &Step| match step {
+            Step::SetConfig(_)
+            | Step::PutBackend(..)
+            | Step::PutSlots { .. }
+            | Step::PutRoute(..)
+            | Step::PutService(..) => true,
+            Step::DeleteService(_)
+            | Step::DeleteRoute(_)
+            | Step::Barrier
+            | Step::ClearSlots { .. }
+            | Step::ClearBackend(_) => false,
+        };
+        Plan { steps: self.steps.into_iter().filter(keeps).collect(), refused: self.refused }
+    }
 }
 
 /// One write. Executors may merge neighbours of the same kind into one batch.

@@ -1,12 +1,29 @@
 //! The node's network: addresses for pods, CNI attach and detach, the fabric stream and the data plane it feeds, the
 //! records of the node's DNS server.
-use std::net::IpAddr;
-use std::path::PathBuf;
+//!
+//! Threads and tasks: thread `datapath` owns the tables, the leases and the fold of the fabric ([`plane`]) and reads
+//! one bounded channel of commands; task `fabric` ([`stream`]) owns the connection to the control plane, sends deltas
+//! down that channel and acknowledges what comes back. Readers of the state get snapshots over a watch channel.
+mod ipam;
+mod lease;
+mod plane;
+mod stream;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::agent::{AttachReply, AttachRequest, DetachRequest};
+
+use plane::{Command, Plane};
+
+/// Gateway of every pod and address of the node's DNS server, on `lo` of every node.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// Commands waiting for the data plane; senders wait when it is full.
+const COMMANDS: usize = 64;
 
 /// What the network needs to know at its start.
 #[derive(Clone, Debug)]
@@ -35,17 +52,42 @@ pub struct NetworkConfig {
 /// Why a network operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the node has no pod CIDR yet")]
+    #[error("the node has no pod CIDR yet; the control plane assigns one after the node has registered")]
     NoPodCidr,
+    #[error("all {0} addresses of the node's pod CIDR {1} are in use")]
+    Exhausted(usize, IpNet),
+    #[error("the pod CIDR cannot become {new}: pods have addresses of {old}")]
+    PodCidrChange { old: IpNet, new: IpNet },
+    #[error("a pod CIDR of IPv4 with at least 4 addresses is needed, not {0}")]
+    PodCidr(IpNet),
+    #[error("CNI request has no {0}")]
+    Missing(&'static str),
+    #[error("no attachment of container {0} stands")]
+    NotAttached(String),
+    #[error(transparent)]
+    Kernel(#[from] kernel::bpf::Error),
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
+    #[error("fabric connection settings: {0}")]
+    Fabric(#[source] tonic::transport::Error),
+    #[error("{0}")]
+    Stale(#[from] datapath::Stale),
+    #[error("start the data plane thread: {0}")]
+    Thread(#[source] std::io::Error),
+    #[error("the node's network is shutting down")]
+    Stopped,
 }
 
 /// Where the network stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkStatus {
     /// Last epoch that came from the fabric, 0 for none.
     pub epoch_received: u64,
     /// Last epoch whose tables are live.
     pub epoch_applied: u64,
+    /// Service ports times addresses in the table.
     pub services: u32,
     pub backends: u32,
     pub pods: u32,
@@ -56,42 +98,98 @@ pub struct NetworkStatus {
 }
 
 /// The node's network.
-pub struct Network {}
+#[derive(Debug)]
+pub struct Network {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<NetworkStatus>,
+    dns: Arc<dns::Table>,
+}
 
 impl Network {
     /// Prepares devices and BPF in the calling process's network namespace, starts the DNS server and follows the
     /// fabric until `shutdown`. What an earlier daemon left in the kernel goes on working meanwhile.
     pub async fn start(config: NetworkConfig, shutdown: CancellationToken) -> Result<Arc<Network>, Error> {
-        let _ = (config, shutdown);
-        Err(Error::NoPodCidr)
+        let client = stream::endpoint(&config)?;
+        let dns = Arc::new(dns::Table::new(&config.cluster_domain));
+        let (publish, status) = watch::channel(NetworkStatus::default());
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (opened, ready) = oneshot::channel();
+        let settings = config.clone();
+        let (publish, table) = (Arc::new(publish), dns.clone());
+        let status_of_plane = publish.clone();
+        process::spawn_thread("datapath", move || match Plane::open(&settings, status_of_plane, table) {
+            Ok(plane) => {
+                // The receiver is gone only if `start` was dropped; then the channel closes as well.
+                let _ = opened.send(Ok(()));
+                plane.run(inbox);
+            }
+            Err(e) => {
+                let _ = opened.send(Err(e));
+            }
+        })
+        .map_err(Error::Thread)?;
+        ready.await.map_err(|_| Error::Stopped)??;
+        let listen = vec![SocketAddr::from((GATEWAY, 53))];
+        dns::Server::start(listen, dns.clone(), upstreams(&config), shutdown.clone()).await?;
+        let network = Arc::new(Network { commands: commands.clone(), status, dns });
+        process::spawn("fabric", stream::follow(client, config.node_name, commands, publish, shutdown));
+        Ok(network)
     }
 
     /// Says the node's pod range; the same again is fine, another one is an error once pods have addresses.
     pub async fn set_pod_cidr(&self, cidr: IpNet) -> Result<(), Error> {
-        let _ = cidr;
-        Err(Error::NoPodCidr)
+        self.ask(|reply| Command::SetPodCidr(cidr, reply)).await
     }
 
     /// CNI ADD: returns when the pod's interface is up and its address is programmed. Repeating it is fine.
     pub async fn attach(&self, request: AttachRequest) -> Result<AttachReply, Error> {
-        let _ = request;
-        Err(Error::NoPodCidr)
+        self.ask(|reply| Command::Attach(request, reply)).await
     }
 
     /// CNI DEL: absent is fine.
     pub async fn detach(&self, request: DetachRequest) -> Result<(), Error> {
-        let _ = request;
-        Err(Error::NoPodCidr)
+        self.ask(|reply| Command::Detach(request, reply)).await
     }
 
     /// CNI CHECK: what [`Network::attach`] answered, or an error if it does not stand any more.
     pub async fn check(&self, request: AttachRequest) -> Result<AttachReply, Error> {
-        let _ = request;
-        Err(Error::NoPodCidr)
+        self.ask(|reply| Command::Check(request, reply)).await
+    }
+
+    /// The tables as text.
+    pub async fn dump(&self) -> Result<String, Error> {
+        self.ask(Command::Dump).await
     }
 
     /// Where the network stands.
     pub fn status(&self) -> NetworkStatus {
-        NetworkStatus::default()
+        self.status.borrow().clone()
     }
+
+    /// Changes of [`Network::status`].
+    pub fn watch_status(&self) -> watch::Receiver<NetworkStatus> {
+        self.status.clone()
+    }
+
+    /// The records that the node's DNS server answers from.
+    pub fn dns(&self) -> &Arc<dns::Table> {
+        &self.dns
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(plane::Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+/// The name servers of the host, without our own.
+fn upstreams(config: &NetworkConfig) -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    dns::forward::upstreams(&text, &[IpAddr::V4(GATEWAY), config.dns_ip])
+}
+
+/// Where pins go.
+fn pin_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("bpf")
 }

@@ -67,6 +67,18 @@ impl Datapath {
         self.links.remove(&link_name(program::TO_POD, host_ifname))
     }
 
+    /// Every attached pod: host-side interface and addresses.
+    pub fn attached_pods(&self) -> Result<Vec<(String, Vec<IpAddr>)>, Error> {
+        let veths = self.veths.entries()?;
+        let links = self.netlink.links()?.into_iter().filter(|link| is_ours(&link.name));
+        let found = links.filter_map(|link| {
+            let (_, veth) = veths.iter().find(|(index, _)| *index == link.index)?;
+            let set = [veth.addr4, veth.addr6].into_iter().filter(|ip| *ip != Addr::ANY);
+            Some((link.name, set.map(datapath::ip).collect()))
+        });
+        Ok(found.collect())
+    }
+
     /// How a pod is attached, if all of it stands.
     pub fn check_pod(&self, pod: &PodLink) -> Result<Option<Attached>, Error> {
         let Some(host) = self.netlink.find_link(&pod.host_ifname)? else { return Ok(None) };

@@ -1,0 +1,93 @@
+//! Which pod has which address, remembered over restarts in `network.json`. The kernel's tables are the truth about
+//! what stands; the file adds who it is for, and where the circle of addresses stands.
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// Why the file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{what} {path}: {source}")]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("encode {path}: {source}")]
+    Encode { path: PathBuf, source: serde_json::Error },
+}
+
+/// The file's contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leases {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_cidr: Option<IpNet>,
+    /// The address handed out last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<IpAddr>,
+    /// By host-side interface.
+    #[serde(default)]
+    pub pods: BTreeMap<String, Lease>,
+}
+
+/// One attached pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    pub ip: IpAddr,
+    /// Empty when only the kernel remembers the pod.
+    #[serde(default)]
+    pub container_id: String,
+    /// `namespace/name`, for people.
+    #[serde(default)]
+    pub pod: String,
+}
+
+impl Leases {
+    /// Reads the file. Absent or unreadable contents give none: the kernel's tables say which addresses are in use.
+    pub fn load(path: &Path) -> Result<Leases, Error> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Leases::default()),
+            Err(source) => return Err(Error::Io { what: "read", path: path.into(), source }),
+        };
+        Ok(serde_json::from_slice(&text).unwrap_or_else(|e| {
+            tracing::warn!(path = %path.display(), error = %e, "lease file is damaged; using the kernel's tables alone");
+            Leases::default()
+        }))
+    }
+
+    /// Replaces the file in one step.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let fail = |what| move |source| Error::Io { what, path: path.to_owned(), source };
+        let text = serde_json::to_vec_pretty(self).map_err(|source| Error::Encode { path: path.to_owned(), source })?;
+        let next = path.with_extension("json.next");
+        let mut file = File::create(&next).map_err(fail("create a new"))?;
+        file.write_all(&text).and_then(|()| file.sync_data()).map_err(fail("write a new"))?;
+        fs::rename(&next, path).map_err(fail("replace"))
+    }
+
+    /// Takes the kernel's word for which pods stand: others are dropped, unknown ones are taken up.
+    pub fn reconcile(&mut self, attached: &[(String, Vec<IpAddr>)]) {
+        self.pods.retain(|name, _| attached.iter().any(|(other, _)| other == name));
+        for (name, addresses) in attached {
+            let Some(ip) = addresses.first() else { continue };
+            let lease = self.pods.entry(name.clone()).or_insert_with(|| Lease {
+                ip: *ip,
+                container_id: String::new(),
+                pod: String::new(),
+            });
+            lease.ip = *ip;
+        }
+    }
+
+    /// Whether a pod has the address.
+    pub fn uses(&self, ip: IpAddr) -> bool {
+        self.pods.values().any(|lease| lease.ip == ip)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! The thread that owns the data plane: the only writer of the tables, the leases and the fold of the fabric.
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datapath::{Dns, Epoch, Local, Observed, State};
+use ipnet::IpNet;
+use kernel::{Datapath, Options, PodLink};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::agent::{AttachReply, AttachRequest, DetachRequest};
+use wire::fabric::Delta;
+
+use super::ipam::Pool;
+use super::lease::{Lease, Leases};
+use super::{Error, GATEWAY, NetworkConfig, NetworkStatus, pin_dir};
+
+/// Where a command's answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What others ask of the data plane.
+pub enum Command {
+    /// Fold a delta in and make it live; answers the live epoch.
+    Apply(Box<Delta>, Reply<Epoch>),
+    /// Make the folded state live again after a failure.
+    Retry(Reply<Epoch>),
+    SetPodCidr(IpNet, Reply<()>),
+    Attach(AttachRequest, Reply<AttachReply>),
+    Detach(DetachRequest, Reply<()>),
+    Check(AttachRequest, Reply<AttachReply>),
+    Dump(Reply<String>),
+}
+
+/// Everything the thread owns.
+pub struct Plane {
+    datapath: Datapath,
+    state: State,
+    observed: Observed,
+    /// A write failed half way: what the tables hold must be read again.
+    doubtful: bool,
+    local: Local,
+    pool: Option<Pool>,
+    leases: Leases,
+    lease_file: PathBuf,
+    dns: Arc<dns::Table>,
+    status: Arc<watch::Sender<NetworkStatus>>,
+}
+
+impl Plane {
+    /// Opens the data plane and takes over what stands. Nothing is taken away before the first fabric state.
+    pub fn open(
+        config: &NetworkConfig,
+        status: Arc<watch::Sender<NetworkStatus>>,
+        dns: Arc<dns::Table>,
+    ) -> Result<Plane, Error> {
+        let datapath = Datapath::open(Options {
+            pin_dir: pin_dir(&config.data_dir),
+            cgroup: config.cgroup.clone(),
+            netns: PathBuf::from("/proc/self/ns/net"),
+            uplink: config.uplink.clone(),
+            node_ips: vec![config.node_ip],
+            gateway: IpAddr::V4(GATEWAY),
+        })?;
+        let observed = datapath.observe()?;
+        let lease_file = config.data_dir.join("network.json");
+        let mut leases = Leases::load(&lease_file)?;
+        leases.reconcile(&datapath.attached_pods()?);
+        let local = Local {
+            node_name: config.node_name.clone(),
+            addresses: vec![config.node_ip],
+            pod_cidrs: Vec::new(),
+            service_cidrs: vec![config.service_cidr],
+            dns: Some(Dns { service: SocketAddr::new(config.dns_ip, 53), server: SocketAddr::from((GATEWAY, 53)) }),
+            config: datapath.config(),
+        };
+        let mut plane = Plane {
+            datapath,
+            state: State::default(),
+            observed,
+            doubtful: false,
+            local,
+            pool: None,
+            leases,
+            lease_file,
+            dns,
+            status,
+        };
+        if let Some(cidr) = config.pod_cidr.or(plane.leases.pod_cidr) {
+            plane.set_pod_cidr(cidr)?;
+        }
+        plane.commit()?;
+        Ok(plane)
+    }
+
+    /// Serves commands until every sender is gone.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.blocking_recv() {
+            // An asker that went away does not need the answer.
+            match command {
+                Command::Apply(delta, reply) => drop(reply.send(self.apply(&delta))),
+                Command::Retry(reply) => drop(reply.send(self.commit().map(|()| self.state.epoch))),
+                Command::SetPodCidr(cidr, reply) => {
+                    let result = self.set_pod_cidr(cidr).and_then(|()| self.commit());
+                    drop(reply.send(result));
+                }
+                Command::Attach(request, reply) => drop(reply.send(self.attach(&request))),
+                Command::Detach(request, reply) => drop(reply.send(self.detach(&request))),
+                Command::Check(request, reply) => drop(reply.send(self.check(&request))),
+                Command::Dump(reply) => drop(reply.send(self.dump())),
+            }
+            self.publish();
+        }
+    }
+
+    fn apply(&mut self, delta: &Delta) -> Result<Epoch, Error> {
+        let rejected = self.state.apply(delta)?;
+        for one in &rejected {
+            tracing::warn!(epoch = delta.epoch, "fabric record refused: {one}");
+        }
+        self.status.send_modify(|status| status.epoch_received = delta.epoch);
+        if delta.full {
+            self.dns.replace(&delta.services);
+        } else {
+            for name in &delta.deleted_services {
+                self.dns.remove(name);
+            }
+            for service in &delta.services {
+                self.dns.upsert(service);
+            }
+        }
+        self.commit()?;
+        Ok(self.state.epoch)
+    }
+
+    /// Makes the folded state live.
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.doubtful {
+            self.observed = self.datapath.observe()?;
+            self.doubtful = false;
+        }
+        let desired = datapath::compile(&self.state, &self.local);
+        for conflict in &desired.conflicts {
+            tracing::warn!(service = %conflict.service, "address and port are taken by another Service");
+        }
+        let mut plan = datapath::diff(&desired, &self.observed);
+        if self.state.epoch == Epoch(0) {
+            plan = plan.additions();
+        }
+        if !plan.refused.is_empty() {
+            tracing::error!(count = plan.refused.len(), "service tables are full");
+        }
+        if !plan.is_empty() {
+            self.doubtful = true;
+            self.datapath.apply(&plan)?;
+            self.doubtful = false;
+            plan.steps.iter().for_each(|step| self.observed.apply(step));
+            tracing::debug!(epoch = self.state.epoch.0, steps = plan.steps.len(), "tables written");
+        }
+        self.status.send_modify(|status| status.epoch_applied = self.state.epoch.0);
+        Ok(())
+    }
+
+    fn set_pod_cidr(&mut self, cidr: IpNet) -> Result<(), Error> {
+        let cidr = cidr.trunc();
+        if self.pool.as_ref().is_some_and(|pool| pool.range() == cidr) {
+            return Ok(());
+        }
+        let outside = self.leases.pods.values().any(|lease| !cidr.contains(&lease.ip));
+        if let (true, Some(old)) = (outside, self.leases.pod_cidr) {
+            return Err(Error::PodCidrChange { old, new: cidr });
+        }
+        self.pool = Some(Pool::new(cidr, self.leases.last)?);
+        self.local.pod_cidrs = vec![cidr];
+        self.leases.pod_cidr = Some(cidr);
+        tracing::info!(%cidr, "pod addresses");
+        Ok(self.leases.save(&self.lease_file)?)
+    }
+
+    /// The lease is on disk before the address is in use.
+    fn attach(&mut self, request: &AttachRequest) -> Result<AttachReply, Error> {
+        let name = host_ifname(&request.container_id, &request.ifname)?;
+        if request.netns.is_empty() {
+            return Err(Error::Missing("network namespace"));
+        }
+        let pool = self.pool.as_mut().ok_or(Error::NoPodCidr)?;
+        let ip = match self.leases.pods.get(&name) {
+            Some(lease) => lease.ip,
+            None => {
+                let leases = &self.leases;
+                let ip = pool.take(|ip| leases.uses(ip))?;
+                let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
+                let lease = Lease { ip, container_id: request.container_id.clone(), pod };
+                self.leases.last = pool.last();
+                self.leases.pods.insert(name.clone(), lease);
+                self.leases.save(&self.lease_file)?;
+                ip
+            }
+        };
+        let link = pod_link(&name, request, ip);
+        match self.datapath.attach_pod(&link) {
+            Ok(attached) => {
+                tracing::info!(pod = format!("{}/{}", request.pod_namespace, request.pod_name), %ip, interface = name, "pod attached");
+                Ok(reply(&link, &attached))
+            }
+            Err(e) => {
+                self.leases.pods.remove(&name);
+                self.leases.save(&self.lease_file)?;
+                Err(e.into())
+            }
+        }
+    }
+
+    fn detach(&mut self, request: &DetachRequest) -> Result<(), Error> {
+        let name = host_ifname(&request.container_id, &request.ifname)?;
+        self.datapath.detach_pod(&name)?;
+        if let Some(lease) = self.leases.pods.remove(&name) {
+            self.leases.save(&self.lease_file)?;
+            tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod detached");
+        }
+        Ok(())
+    }
+
+    fn check(&self, request: &AttachRequest) -> Result<AttachReply, Error> {
+        let name = host_ifname(&request.container_id, &request.ifname)?;
+        let gone = || Error::NotAttached(request.container_id.clone());
+        let lease = self.leases.pods.get(&name).ok_or_else(gone)?;
+        let link = pod_link(&name, request, lease.ip);
+        let attached = self.datapath.check_pod(&link)?.ok_or_else(gone)?;
+        Ok(reply(&link, &attached))
+    }
+
+    fn dump(&self) -> Result<String, Error> {
+        Ok(datapath::dump(&self.datapath.observe()?))
+    }
+
+    fn publish(&self) {
+        self.status.send_modify(|status| {
+            status.services = self.observed.services.len() as u32;
+            status.backends = self.observed.backends.len() as u32;
+            status.pods = self.leases.pods.len() as u32;
+            status.error = match (&self.pool, self.doubtful) {
+                (None, _) => Some(Error::NoPodCidr.to_string()),
+                (Some(_), true) => Some("the data plane's tables could not be written".to_owned()),
+                (Some(_), false) => None,
+            };
+        });
+    }
+}
+
+fn pod_link(name: &str, request: &AttachRequest, ip: IpAddr) -> PodLink {
+    let ifname = if request.ifname.is_empty() { "eth0" } else { &request.ifname };
+    PodLink {
+        host_ifname: name.to_owned(),
+        netns: PathBuf::from(&request.netns),
+        ifname: ifname.to_owned(),
+        addresses: vec![ip],
+    }
+}
+
+fn reply(link: &PodLink, attached: &kernel::Attached) -> AttachReply {
+    AttachReply {
+        addresses: link.addresses.iter().map(|ip| IpNet::from(*ip).to_string()).collect(),
+        gateway: GATEWAY.to_string(),
+        host_ifname: link.host_ifname.clone(),
+        mac: attached.pod_mac.to_string(),
+        mtu: attached.mtu,
+    }
+}
+
+/// `gn` and 11 hex digits of FNV-1a over container and interface: within the kernel's 15 bytes, the same for ADD,
+/// CHECK and DEL.
+fn host_ifname(container_id: &str, ifname: &str) -> Result<String, Error> {
+    if container_id.is_empty() {
+        return Err(Error::Missing("container id"));
+    }
+    let ifname = if ifname.is_empty() { "eth0" } else { ifname };
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in container_id.bytes().chain([b' ']).chain(ifname.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    Ok(format!("gn{:011x}", hash >> 20))
+}
+
+#[cfg(test)]
+mod tests;
