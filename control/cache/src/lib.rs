@@ -5,6 +5,7 @@ pub mod kinds;
 pub mod reflector;
 pub mod selector;
 pub mod table;
+pub mod taint;
 pub mod view;
 
 pub use kinds::{Cached, DecodeError, Kind, Object, Tables, key_of};

@@ -5,16 +5,16 @@
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
-// pub mod garbage;
+pub mod garbage;
 pub mod namespace;
 pub mod node_ipam;
-// pub mod node_lifecycle;
+pub mod node_lifecycle;
 pub mod owner;
-// pub mod pod_gc;
+pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
 pub mod service_account;
-// pub mod taint_eviction;
+pub mod taint_eviction;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -40,10 +40,10 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::EndpointsController),
         Box::new(namespace::NamespaceController),
         Box::new(service_account::ServiceAccountController { ca_pem: config.ca_pem.clone() }),
-        //         Box::new(garbage::GarbageCollector),
-        //         Box::new(node_lifecycle::NodeLifecycleController { started: config.started }),
-        //         Box::new(taint_eviction::TaintEvictionController),
-        //         Box::new(pod_gc::PodGarbageCollector),
+        Box::new(garbage::GarbageCollector),
+        Box::new(node_lifecycle::NodeLifecycleController { started: config.started }),
+        Box::new(taint_eviction::TaintEvictionController),
+        Box::new(pod_gc::PodGarbageCollector),
         Box::new(node_ipam::NodeIpamController { cluster_cidrs: config.cluster_cidrs.clone() }),
     ]
 }

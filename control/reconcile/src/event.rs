@@ -88,6 +88,11 @@ impl EventRecord {
         EventRecord { regarding, type_: EventType::Normal, reason, message: message.into() }
     }
 
+    /// Somebody should look at an object whose type is erased.
+    pub fn warning_for(object: &Object, reason: &'static str, message: impl Into<String>) -> EventRecord {
+        EventRecord { type_: EventType::Warning, ..EventRecord::normal_for(object, reason, message) }
+    }
+
     /// The same record with `{}` in its message replaced.
     pub fn filled(&self, with: &str) -> EventRecord {
         EventRecord { message: self.message.replacen("{}", with, 1), ..self.clone() }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 use crate::snapshot::{HostPort, NodeLoad};
-use crate::{affinity, resources::Resources, taint};
+use cache::taint;
+
+use crate::{affinity, resources::Resources};
 
 const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
 

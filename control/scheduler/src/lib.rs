@@ -11,7 +11,6 @@ pub mod queue;
 pub mod resources;
 pub mod score;
 pub mod snapshot;
-pub mod taint;
 
 pub use decide::{Decision, Profile, schedule};
 pub use queue::Queue;

@@ -1,12 +1,13 @@
 //! Scores: which of the nodes that can take a pod suits it best. Each score is 0 to 100; weights as in Kubernetes'
 //! default profile.
 
+use cache::taint;
 use k8s_openapi::api::core::v1::Node;
 
+use crate::affinity;
 use crate::decide::Profile;
 use crate::filter::Demand;
 use crate::snapshot::NodeLoad;
-use crate::{affinity, taint};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const MAX: i64 = 100;
