@@ -3,6 +3,7 @@
 use crate::simulation;
 
 /// The wall-clock time. In a simulation: the simulated time of this thread.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
 pub fn now() -> jiff::Timestamp {
     simulation::now().unwrap_or_else(jiff::Timestamp::now)
 }

@@ -10,6 +10,7 @@ pub use tokio::task::JoinHandle;
 ///
 /// # Panics
 /// Outside a tokio runtime.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
 pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -22,6 +23,7 @@ where
 ///
 /// # Panics
 /// Outside a tokio runtime.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
 pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

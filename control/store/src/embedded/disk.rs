@@ -7,6 +7,8 @@
 //! the file is opened, so that a damaged, missing or resurrected entry is noticed. Whole transactions are atomic by
 //! redb's checksummed double header.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -45,13 +47,13 @@ pub(super) struct Loaded {
 }
 
 impl Disk {
-    /// Opens or creates the file, readable by its owner only, and makes its name durable.
+    /// Opens the file; if there is none, makes one readable by its owner only. It gets its name when it is whole, so a
+    /// crash meanwhile leaves nothing that looks like a store.
     pub(super) fn open_file(path: &Path) -> Result<Disk, OpenError> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let file =
-            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::File::open(parent)?.sync_all()?;
+        if !path.try_exists()? {
+            make_file(path)?;
+        }
+        let file = File::options().read(true).write(true).open(path)?;
         Disk::open(|builder| builder.create_file(file))
     }
 
@@ -154,6 +156,25 @@ impl Digest {
     fn remove(&mut self, key: &str, record: &[u8]) {
         self.0 = self.0.wrapping_sub(hash(key, record));
     }
+}
+
+/// Makes an empty store at `path`, durably. If another process made it meanwhile, that one stays.
+fn make_file(path: &Path) -> Result<(), OpenError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    drop(Disk::open(|builder| builder.create_file(file))?);
+    File::open(&new)?.sync_all()?;
+    let linked = std::fs::hard_link(&new, path);
+    std::fs::remove_file(&new)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()?;
+    Ok(())
 }
 
 /// Runs engine code on content that may be damaged: redb reports most damage as an error, some as a panic.
