@@ -28,7 +28,7 @@ pub fn up(nodes: u8) -> anyhow::Result<()> {
     stream(gannet().args(["status", "--name", NAME, "--wait", "--timeout", READY]))?;
     stream(gannet().args(["apply", "--name", NAME, "-f"]).arg(&example))?;
     stream(gannet().args(["status", "--name", NAME, "--wait", "--timeout", READY]))?;
-    stream(gannet().args(["net", "test", "--name", NAME, "default/hello"]))?;
+    stream(gannet().args(["net", "test", "--name", NAME, "default/hello", "default/hello-nodeport"]))?;
     next_commands(&binary, gannet())
 }
 

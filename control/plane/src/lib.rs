@@ -1,1 +1,216 @@
-//! To be written.
+//! The control plane, wired: one store, the API server before it, and controllers, scheduler and fabric beside it,
+//! which meet only in the store.
+//!
+//! Tasks: `apiserver`, `controllers`, `scheduler` and `fabric` (by [`run`]), each until the shutdown token is
+//! cancelled; their own crates and modules list what they spawn in turn. Channels: none here; the store's watch feeds
+//! [`views`], which the last three read.
+
+mod execute;
+mod extra;
+pub mod join;
+pub mod kubeconfig;
+pub mod pki;
+pub mod run_controllers;
+pub mod run_fabric;
+pub mod run_scheduler;
+mod system;
+pub mod views;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use apiserver::{Apiserver, User};
+use ipnet::IpNet;
+use process::Shutdown;
+use tokio::net::TcpListener;
+
+pub use extra::STATUS_PATH;
+
+use crate::join::{ClusterFacts, JoinService};
+use crate::pki::{Names, Pki};
+
+/// Who service account tokens say they are from.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// Of the Services' range, the address of the cluster's DNS.
+const DNS_OFFSET: u128 = 10;
+
+/// What the control plane is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// State directory.
+    pub data_dir: PathBuf,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where the fabric listens.
+    pub fabric: SocketAddr,
+    /// The address under which nodes and clients reach both.
+    pub advertise: IpAddr,
+    /// More names and addresses for the serving certificate.
+    pub names: Names,
+    /// Pod addresses of the whole cluster.
+    pub cluster_cidr: IpNet,
+    /// Service addresses.
+    pub service_cidr: IpNet,
+    /// Ports of NodePort Services.
+    pub node_ports: RangeInclusive<u16>,
+    /// `cluster.local`.
+    pub cluster_domain: String,
+    /// Name of cluster and context in the kubeconfig.
+    pub name: String,
+}
+
+/// Why the control plane cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Keys and certificates.
+    #[error(transparent)]
+    Pki(#[from] pki::Error),
+    /// The store.
+    #[error("cannot open the store {path}: {source}")]
+    Store { path: PathBuf, source: store::Error },
+    /// The API server.
+    #[error("cannot start the API server: {0}")]
+    Apiserver(#[from] apiserver::Error),
+    /// Certificates that rustls does not take.
+    #[error("serving certificate: {0}")]
+    Tls(#[from] apiserver::TlsError),
+    /// A port is taken, or the address is not ours.
+    #[error("cannot listen on {address} for {what}: {source}; {}", listen_fix(source))]
+    Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
+    /// An object that the cluster needs.
+    #[error("cannot create {what}: {source}")]
+    System { what: &'static str, source: client::Error },
+    /// The Services' range is too small.
+    #[error("the Service range {0} has no address for the cluster's DNS; use a larger one, such as 10.96.0.0/16")]
+    ServiceRange(IpNet),
+    /// The watch that feeds controllers, scheduler and fabric.
+    #[error("cannot read the store: {0}")]
+    Views(#[source] views::Error),
+}
+
+fn listen_fix(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process has the port: `ss -ltnp` names it; stop it, or give another port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address",
+        std::io::ErrorKind::PermissionDenied => "run as root",
+        _ => "check the address",
+    }
+}
+
+/// Runs the control plane until `shutdown`. `ready` is called once everything listens.
+///
+/// # Errors
+/// When it cannot start; once it runs, it goes on until it is told to stop.
+pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Result<(), Error> {
+    let facts = facts(&config)?;
+    let pki = Arc::new(Pki::open(&config.data_dir.join("pki"), &serving_names(&config), process::now())?);
+    let token = join::open_token(&config.data_dir.join("join-token"), &pki)?;
+    let api = listen("the API", config.api).await?;
+    let fabric = listen("the fabric", config.fabric).await?;
+
+    let path = config.data_dir.join("store.redb");
+    let store = store::embedded(&path).map_err(|source| Error::Store { path, source })?;
+    let ledger = Arc::new(run_fabric::Ledger::default());
+    let extra = extra::Paths { join: Arc::new(JoinService::new(pki.clone(), &token, facts.clone())), ledger: ledger.clone() };
+    let server = Apiserver::new(apiserver::Config {
+        store: store.clone(),
+        service_cidr: config.service_cidr,
+        node_port_range: config.node_ports.clone(),
+        client_ca_pem: pki.ca_pem.clone().into_bytes(),
+        sa_key_pem: pki.sa_key_pem.clone().into_bytes(),
+        issuer: ISSUER.to_owned(),
+        kubelet_client: client_identity(&pki.kubelet_client),
+        kubelet_ca_pem: pki.ca_pem.clone().into_bytes(),
+        extra: Some(Arc::new(extra)),
+        advertise: SocketAddr::new(config.advertise, config.api.port()),
+    })
+    .await?;
+    let client = server.transport(User::gannet());
+    system::create(&client, facts.cluster_dns).await?;
+
+    let tls = apiserver::server_config(
+        pki.serving.cert_pem.as_bytes(),
+        pki.serving.key_pem.as_bytes(),
+        pki.ca_pem.as_bytes(),
+    )?;
+    let views = views::start(store, shutdown.clone()).await.map_err(Error::Views)?;
+    let controllers = run_controllers::ControllersConfig {
+        cluster_cidr: config.cluster_cidr,
+        ca_pem: pki.ca_pem.clone(),
+    };
+    let url = format!("https://{}", SocketAddr::new(config.advertise, config.api.port()));
+    pki::write_private(&config.data_dir.join("kubeconfig"), &kubeconfig::render(&config.name, &url, &pki))?;
+    let tasks = [
+        process::spawn("apiserver", server.serve(api, tls, shutdown.clone())),
+        process::spawn(
+            "controllers",
+            run_controllers::run_controllers(client.clone(), views.clone(), controllers, shutdown.clone()),
+        ),
+        process::spawn("scheduler", run_scheduler::run_scheduler(client, views.clone(), shutdown.clone())),
+        process::spawn("fabric", run_fabric::run_fabric(views, fabric, fabric_tls(&pki), ledger, shutdown)),
+    ];
+    tracing::info!(url, "control plane is up");
+    ready();
+    for task in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task of the control plane died");
+        }
+    }
+    Ok(())
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { what, address, source })
+}
+
+fn facts(config: &Config) -> Result<ClusterFacts, Error> {
+    let cluster_dns = nth(config.service_cidr, DNS_OFFSET).ok_or(Error::ServiceRange(config.service_cidr))?;
+    Ok(ClusterFacts {
+        cluster_cidr: config.cluster_cidr,
+        service_cidr: config.service_cidr,
+        cluster_dns,
+        cluster_domain: config.cluster_domain.clone(),
+        fabric_url: format!("https://{}", SocketAddr::new(config.advertise, config.fabric.port())),
+    })
+}
+
+fn serving_names(config: &Config) -> Names {
+    let domain = &config.cluster_domain;
+    let mut names = config.names.clone();
+    names.dns.extend(BTreeSet::from([
+        "localhost".to_owned(),
+        "kubernetes".to_owned(),
+        "kubernetes.default".to_owned(),
+        "kubernetes.default.svc".to_owned(),
+        format!("kubernetes.default.svc.{domain}"),
+    ]));
+    names.addresses.extend([config.advertise, Ipv4Addr::LOCALHOST.into()]);
+    names.addresses.extend(nth(config.service_cidr, 1));
+    names
+}
+
+/// The address `offset` after the range's first, if the range has it.
+fn nth(range: IpNet, offset: u128) -> Option<IpAddr> {
+    let address: IpAddr = match range.network() {
+        IpAddr::V4(first) => {
+            IpAddr::V4(u32::from(first).checked_add(u32::try_from(offset).ok()?)?.into())
+        }
+        IpAddr::V6(first) => IpAddr::V6(u128::from(first).checked_add(offset)?.into()),
+    };
+    range.contains(&address).then_some(address)
+}
+
+fn client_identity(identity: &pki::Identity) -> client::Identity {
+    client::Identity::certificate(identity.cert_pem.clone(), identity.key_pem.clone())
+}
+
+fn fabric_tls(pki: &Pki) -> tonic::transport::ServerTlsConfig {
+    tonic::transport::ServerTlsConfig::new()
+        .identity(tonic::transport::Identity::from_pem(&pki.serving.cert_pem, &pki.serving.key_pem))
+        .client_ca_root(tonic::transport::Certificate::from_pem(&pki.ca_pem))
+}

@@ -1,0 +1,171 @@
+//! Arguments that `up`, `control` and `node` share, and what follows from them and from the machine.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use ipnet::IpNet;
+use kernel::netlink::Netlink;
+
+use crate::cli::DATA_DIR;
+
+/// What the control plane is told.
+#[derive(Args, Clone)]
+pub struct ServerArguments {
+    /// Name of cluster and context in the kubeconfig
+    #[arg(long, default_value = "gannet")]
+    pub cluster_name: String,
+    /// Pod addresses of the cluster
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub pod_cidr: IpNet,
+    /// Service addresses
+    #[arg(long, default_value = "10.96.0.0/16")]
+    pub service_cidr: IpNet,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// Address the API and the fabric listen on
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind: IpAddr,
+    /// Port of the API
+    #[arg(long, default_value_t = 6443)]
+    pub api_port: u16,
+    /// Port of the fabric
+    #[arg(long, default_value_t = 6444)]
+    pub fabric_port: u16,
+    /// More names and addresses for the API's certificate
+    #[arg(long = "san", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// What the node daemon is told.
+#[derive(Args, Clone)]
+pub struct NodeArguments {
+    /// State directory
+    #[arg(long, default_value = DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Name of the node; the machine's host name if not given
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The node's address; the uplink's first if not given
+    #[arg(long)]
+    pub node_ip: Option<IpAddr>,
+    /// Interface towards the other nodes; that of the default route if not given
+    #[arg(long)]
+    pub uplink: Option<String>,
+    /// Socket of a container runtime that runs already
+    #[arg(long)]
+    pub cri_socket: Option<PathBuf>,
+    /// Name of the node's control group below `gannet/`
+    #[arg(long, default_value = "node")]
+    pub instance: String,
+}
+
+impl ServerArguments {
+    /// The same as words of a command line.
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        let mut add = |flag: &str, value: String| words.extend([flag.into(), value.into()]);
+        add("--cluster-name", self.cluster_name.clone());
+        add("--pod-cidr", self.pod_cidr.to_string());
+        add("--service-cidr", self.service_cidr.to_string());
+        add("--cluster-domain", self.cluster_domain.clone());
+        add("--bind", self.bind.to_string());
+        add("--api-port", self.api_port.to_string());
+        add("--fabric-port", self.fabric_port.to_string());
+        for name in &self.names {
+            add("--san", name.clone());
+        }
+        words
+    }
+}
+
+/// Where a node stands, once the machine was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub node_name: String,
+    pub node_ip: IpAddr,
+    pub uplink: String,
+}
+
+impl NodeArguments {
+    /// The same as words of a command line, with `place` filled in.
+    pub fn words(&self, place: &Place) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        let mut add = |flag: &str, value: OsString| words.extend([flag.into(), value]);
+        add("--data-dir", self.data_dir.clone().into());
+        add("--node-name", place.node_name.clone().into());
+        add("--node-ip", place.node_ip.to_string().into());
+        add("--uplink", place.uplink.clone().into());
+        add("--instance", self.instance.clone().into());
+        if let Some(socket) = &self.cri_socket {
+            add("--cri-socket", socket.clone().into());
+        }
+        words
+    }
+
+    /// Fills in what was not given: host name, default route's interface, its first address.
+    pub fn place(&self) -> anyhow::Result<Place> {
+        let netlink = Netlink::here()?;
+        let uplink = match (&self.uplink, self.node_ip) {
+            (Some(uplink), _) => uplink.clone(),
+            (None, Some(address)) => uplink_of(&netlink, address)?,
+            (None, None) => netlink
+                .routes()?
+                .into_iter()
+                .find(|route| route.to.prefix_len() == 0 && route.to.addr().is_ipv4())
+                .map(|route| route.dev)
+                .context("no default route: name the interface towards the other nodes with --uplink")?,
+        };
+        let node_ip = match self.node_ip {
+            Some(address) => address,
+            None => netlink
+                .addresses(&uplink)
+                .with_context(|| format!("--uplink {uplink}"))?
+                .into_iter()
+                .map(|address| address.addr())
+                .find(IpAddr::is_ipv4)
+                .with_context(|| format!("{uplink} has no IPv4 address: give one, or --node-ip"))?,
+        };
+        let node_name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => host_name()?,
+        };
+        Ok(Place { node_name, node_ip, uplink })
+    }
+}
+
+fn uplink_of(netlink: &Netlink, address: IpAddr) -> anyhow::Result<String> {
+    for link in netlink.links()? {
+        if netlink.addresses(&link.name)?.iter().any(|found| found.addr() == address) {
+            return Ok(link.name);
+        }
+    }
+    bail!("no interface has the address {address}: --node-ip names an address of this machine")
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname().context("cannot read the host name; give --node-name")?;
+    let name = name.into_string().ok().context("the host name is not text; give --node-name")?;
+    Ok(name.to_ascii_lowercase())
+}
+
+/// What must be true before a daemon starts: root, and a kernel that can do it.
+pub fn check_machine() -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("not root: network namespaces, cgroups and BPF need it; run with sudo");
+    }
+    Ok(())
+}
+
+/// Refuses a kernel that lacks what the data plane needs; a line for each missing feature.
+pub fn check_kernel() -> anyhow::Result<()> {
+    let missing = kernel::probe::probe();
+    if !missing.is_empty() {
+        let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        bail!("this kernel cannot run the data plane:\n  {}", lines.join("\n  "));
+    }
+    Ok(())
+}
