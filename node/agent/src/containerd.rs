@@ -222,7 +222,9 @@ impl Running {
     fn of(pid: u32, child: Option<Child>) -> io::Result<Running> {
         let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?;
-        Ok(Running { pidfd: AsyncFd::new(pidfd)?, child })
+        #[expect(deprecated, reason = "its successor is unsafe for types that lend their descriptor away; OwnedFd does not")]
+        let pidfd = AsyncFd::new(pidfd)?;
+        Ok(Running { pidfd, child })
     }
 
     /// Returns when the process has ended (pidfd_open(2): the descriptor becomes readable).
