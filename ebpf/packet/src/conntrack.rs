@@ -49,6 +49,7 @@ pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
             Found::New => {
                 reverse(&mut s.key, &s.to, p.tuple.proto);
                 t.remove_flow(&s.key);
+                t.remove_flow(&p.tuple);
                 return Found::New;
             }
         }
@@ -138,6 +139,11 @@ pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> bool {
     s.back.backend = target.backend;
     s.back.seen_s = now;
     s.back.flags = target.flags | FLOW_REPLY;
+    if s.to.src == s.to.dst {
+        // Only a forged source does: a pod that is its own backend gets another one.
+        s.refused = Counter::DropSpoofed;
+        return false;
+    }
     let fixed = proto != IPPROTO_TCP && proto != IPPROTO_UDP && !echo;
     if fixed && target.dport != tuple.dport {
         s.refused = Counter::DropUnsupported;

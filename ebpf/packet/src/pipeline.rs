@@ -216,6 +216,10 @@ fn first<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch
         let Some((id, backend)) = service::pick(t, &found, &p.tuple.src, number) else {
             return First::Verdict(Verdict::Drop(Counter::DropNoBackend));
         };
+        // One NodePort entry serves both families, and nothing here translates between them.
+        if backend.addr.is_v4() == p.v6 {
+            return First::Verdict(Verdict::Drop(Counter::DropNoBackend));
+        }
         target.dst = backend.addr;
         target.dport = backend.port;
         target.backend = id;

@@ -1,6 +1,6 @@
 //! The tcx hooks: each runs one function of `packet::pipeline` and does what the verdict says.
 
-use core::{mem::size_of, ptr::read_volatile};
+use core::{mem::size_of, ptr::{read_volatile, write_volatile}};
 
 use abi::{Addr, Counter};
 use aya_ebpf::{
@@ -171,12 +171,12 @@ fn act(skb: *mut __sk_buff, maps: &Maps, verdict: Verdict) -> i32 {
 #[inline(always)]
 unsafe fn note(skb: *mut __sk_buff, verdict: u32, a: u32, b: u32, c: u32, code: i32) -> i32 {
     if is_test_run() {
-        // SAFETY: the context is valid, and `cb` is the program's to use.
+        // SAFETY: the context is valid, and `cb` is the program's to use. Volatile, or the zeroes become a memset of the context.
         unsafe {
-            (*skb).cb[0] = verdict;
-            (*skb).cb[1] = a;
-            (*skb).cb[2] = b;
-            (*skb).cb[3] = c;
+            write_volatile(&raw mut (*skb).cb[0], verdict);
+            write_volatile(&raw mut (*skb).cb[1], a);
+            write_volatile(&raw mut (*skb).cb[2], b);
+            write_volatile(&raw mut (*skb).cb[3], c);
         }
         return if code == NEXT { TC_ACT_OK } else { code };
     }

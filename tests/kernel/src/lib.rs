@@ -3,3 +3,5 @@
 //! `tests/` holds the object against `packet` on the host, packet by packet; `verify` is what `cargo xtask ebpf` runs.
 
 pub mod load;
+pub mod run;
+pub mod tables;

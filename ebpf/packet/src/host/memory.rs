@@ -1,4 +1,4 @@
-//! A packet and the tables in ordinary memory: what the tests and tools run the packet code on.
+//! A packet and the tables in ordinary memory.
 
 use std::{
     cell::{Cell, RefCell},

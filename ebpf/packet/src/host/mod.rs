@@ -1,0 +1,12 @@
+//! The packet code on the host: buffers and tables in memory, frames to feed it, and a small cluster to feed them to.
+//! Tests, the differential test and tools use it; the BPF build does not have it.
+
+mod frame;
+mod memory;
+mod traffic;
+mod world;
+
+pub use frame::{Fragment, Spec, check, icmp_error};
+pub use memory::{Frame, Memory};
+pub use traffic::{Dice, Hook, Step, apply, step};
+pub use world::{UPLINK, VNI, pod_mac, v4, v6, world};

@@ -1,0 +1,78 @@
+//! The object's maps, filled from tables in memory and read back.
+
+use std::collections::BTreeMap;
+
+use abi::{AffinityKey, AffinityValue, FlowKey, FlowValue, FragmentKey, FragmentValue, map};
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, lpm_trie},
+};
+use packet::host::Memory;
+
+/// A type of `abi`, which knows nothing of aya.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Raw<T>(pub T);
+
+// SAFETY: the types of `abi` are repr(C), without implicit padding, and valid for every bit pattern.
+unsafe impl<T: Copy + 'static> aya::Pod for Raw<T> {}
+
+/// Fills the maps that user space owns.
+pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
+    if let Some(config) = memory.config {
+        array(bpf, map::CONFIG, [(0, config)])?;
+    }
+    array(bpf, map::SLOTS, memory.slots.iter().map(|(i, id)| (*i, *id)))?;
+    array(bpf, map::BACKENDS, memory.backends.iter().map(|(i, b)| (*i, *b)))?;
+    hash(bpf, map::SERVICES, &memory.services)?;
+    hash(bpf, map::PODS, &memory.pods)?;
+    hash(bpf, map::VETHS, &memory.veths)?;
+    let found = bpf.map_mut(map::ROUTES).context(map::ROUTES)?;
+    let mut routes = lpm_trie::LpmTrie::<&mut MapData, Raw<abi::Addr>, Raw<abi::RouteValue>>::try_from(found)?;
+    for (key, value) in &memory.routes {
+        routes.insert(&lpm_trie::Key::new(key.prefix_len, Raw(key.addr)), Raw(*value), 0)?;
+    }
+    Ok(())
+}
+
+fn array<T: Copy + 'static>(bpf: &mut Ebpf, name: &str, values: impl IntoIterator<Item = (u32, T)>) -> Result<()> {
+    let mut array = Array::<&mut MapData, Raw<T>>::try_from(bpf.map_mut(name).with_context(|| name.to_owned())?)?;
+    for (index, value) in values {
+        array.set(index, Raw(value), 0)?;
+    }
+    Ok(())
+}
+
+fn hash<K: Copy + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str, values: &BTreeMap<K, V>) -> Result<()> {
+    let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
+    let mut map = HashMap::<&mut MapData, Raw<K>, Raw<V>>::try_from(found)?;
+    for (key, value) in values {
+        map.insert(Raw(*key), Raw(*value), 0)?;
+    }
+    Ok(())
+}
+
+/// Reads a hash map.
+pub fn read<K: Copy + Ord + 'static, V: Copy + 'static>(bpf: &Ebpf, name: &str) -> Result<BTreeMap<K, V>> {
+    let map = HashMap::<&MapData, Raw<K>, Raw<V>>::try_from(bpf.map(name).with_context(|| name.to_owned())?)?;
+    map.iter().map(|entry| entry.map(|(k, v)| (k.0, v.0)).map_err(Into::into)).collect()
+}
+
+/// Empties a hash map.
+pub fn clear<K: Copy + Ord + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str) -> Result<()> {
+    let keys: Vec<K> = read::<K, V>(bpf, name)?.into_keys().collect();
+    let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
+    let mut map = HashMap::<&mut MapData, Raw<K>, Raw<V>>::try_from(found)?;
+    for key in keys {
+        map.remove(&Raw(key))?;
+    }
+    Ok(())
+}
+
+/// Empties what the programs write.
+pub fn reset(bpf: &mut Ebpf) -> Result<()> {
+    clear::<FlowKey, FlowValue>(bpf, map::FLOWS)?;
+    clear::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS)?;
+    clear::<AffinityKey, AffinityValue>(bpf, map::AFFINITY)
+}

@@ -1,0 +1,73 @@
+//! The same packets on the same tables through `packet` on the host and through the object in the kernel: verdicts, bytes and
+//! records are equal, for every tcx program.
+
+use abi::{AffinityKey, AffinityValue, Config, FlowKey, FlowValue, FragmentKey, FragmentValue, map, program};
+use aya::Ebpf;
+use kernel_tests::{
+    load::{self, Inputs},
+    run, tables,
+};
+use packet::host::{Dice, Memory, apply, step, world};
+
+/// Seeds, and packets for each.
+const SEEDS: u64 = 12;
+const PACKETS: u32 = 1_000;
+const LONG_SEEDS: u64 = 400;
+
+fn open() -> Ebpf {
+    let mut bpf = load::open(Inputs::TestRun).expect("the object opens");
+    for name in [
+        program::FROM_POD,
+        program::TO_POD,
+        program::FROM_UPLINK,
+        program::TO_UPLINK,
+        program::FROM_OVERLAY,
+        program::TO_OVERLAY,
+    ] {
+        if let Err(e) = load::program(&mut bpf, name) {
+            panic!("{e:#}");
+        }
+    }
+    bpf
+}
+
+/// The tables that the programs write are the same on both sides.
+fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
+    let flows = tables::read::<FlowKey, FlowValue>(bpf, map::FLOWS).expect("FLOWS reads");
+    let fragments = tables::read::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS).expect("FRAGMENTS reads");
+    let affinity = tables::read::<AffinityKey, AffinityValue>(bpf, map::AFFINITY).expect("AFFINITY reads");
+    assert_eq!(flows, *memory.flows.borrow(), "flows {at}");
+    assert_eq!(fragments, *memory.fragments.borrow(), "fragments {at}");
+    assert_eq!(affinity, *memory.affinity.borrow(), "affinity {at}");
+}
+
+#[test]
+fn host_and_kernel_agree_on_every_packet() {
+    let mut bpf = open();
+    let seeds = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
+    let mut seen = [0_u32; 6];
+    for seed in 0..seeds {
+        let mut memory = world();
+        // Other seeds for the choices, and other paces of time.
+        memory.config = memory.config.map(|c| Config { seed: seed as u32, ..c });
+        tables::reset(&mut bpf).expect("the maps can be emptied");
+        tables::fill(&mut bpf, &memory).expect("the maps take the tables");
+        let mut dice = Dice(seed);
+        for i in 0..PACKETS {
+            let before = step(&memory, &mut dice, 1_000 + i * (seed as u32 % 7));
+            let at = format!("at packet {i} of seed {seed}: {before:02x?}");
+            let got = run::step(&bpf, &before).unwrap_or_else(|e| panic!("{e:#} {at}"));
+            let mut host = before.clone();
+            let verdict = apply(&memory, &mut host);
+            assert_eq!(got.words, run::words(verdict), "{verdict:?} {at}");
+            assert_eq!(got.frame, host.frame.0, "bytes {at}");
+            seen[got.words[0] as usize] += 1;
+            if i % 50 == 0 {
+                compare(&bpf, &memory, &at);
+            }
+        }
+        compare(&bpf, &memory, &format!("after seed {seed}"));
+    }
+    println!("pass, drop, peer, neigh, tunnel, key: {seen:?}");
+    assert!(seen.iter().all(|n| *n > 100), "every verdict is met often: {seen:?}");
+}
