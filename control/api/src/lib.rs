@@ -1,6 +1,7 @@
 //! The object model: names of kinds and objects, `Status`, metadata access on JSON values, selectors,
 //! quantities, patches and the schema tables. Pure: no clock, no randomness, no I/O.
 
+pub mod base64;
 pub mod field;
 pub mod intstr;
 pub mod meta;

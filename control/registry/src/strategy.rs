@@ -61,27 +61,21 @@ pub trait Strategy: Sync {
 
     /// Keeps everything but the status (and metadata that a status writer may change).
     fn prepare_status_update(&self, new: &mut Value, old: &Value) {
-        for field in old.as_object().into_iter().flatten().map(|(k, _)| k) {
-            if !matches!(field.as_str(), "metadata" | "status") {
-                copy_field(new, old, field);
-            }
-        }
-        let extra: Vec<String> = meta::object_mut(new).keys().filter(|k| old.get(*k).is_none()).cloned().collect();
-        for field in extra.iter().filter(|f| *f != "status") {
-            meta::object_mut(new).remove(field);
-        }
-        for field in ["labels", "annotations", "ownerReferences"] {
-            if self.status_keeps(field) {
-                copy_metadata(new, old, field);
-            }
-        }
-        copy_metadata(new, old, "generation");
+        keep_all_but_status(self, new, old);
     }
 
-    /// Whether a status update leaves `metadata.<field>` as it was (nodes and pods let status writers change
-    /// labels and annotations).
+    /// Whether a status update leaves `metadata.<field>` as it was.
     fn status_keeps(&self, _metadata_field: &str) -> bool {
-        true
+        false
+    }
+
+    /// Marks an object that is being deleted (namespaces: the phase), when its deletionTimestamp is set.
+    fn mark_deleting(&self, _object: &mut Value) {}
+
+    /// Whether something besides `metadata.finalizers` keeps a deleted object (namespaces: `spec.finalizers`). Such
+    /// an object is marked by a delete, and goes with the update that releases it.
+    fn is_held(&self, _object: &Value) -> bool {
+        false
     }
 
     /// Checks `metadata.name`; the texts say what is wrong with it.
@@ -133,6 +127,22 @@ pub trait Strategy: Sync {
     fn create_on_update(&self) -> bool {
         false
     }
+}
+
+/// Makes everything of `new` but its status, and metadata that status writers may change, what it is in `old`.
+pub(crate) fn keep_all_but_status<S: Strategy + ?Sized>(strategy: &S, new: &mut Value, old: &Value) {
+    for field in old.as_object().into_iter().flatten().map(|(k, _)| k) {
+        if !matches!(field.as_str(), "metadata" | "status") {
+            copy_field(new, old, field);
+        }
+    }
+    meta::object_mut(new).retain(|field, _| field == "status" || old.get(field).is_some());
+    for field in ["labels", "annotations", "ownerReferences"] {
+        if strategy.status_keeps(field) {
+            copy_metadata(new, old, field);
+        }
+    }
+    copy_metadata(new, old, "generation");
 }
 
 /// Makes `new.<field>` what it is in `old`.

@@ -222,14 +222,10 @@ fn check_scalar(scalar: Scalar, value: &Value, path: &str) -> Result<(), TypeErr
             Err(TypeError::Time { path: path.to_owned(), text: text.clone() })
         }
         (Scalar::Time | Scalar::MicroTime, Value::String(_)) => Ok(()),
-        (Scalar::Bytes, Value::String(text)) => {
-            use base64::Engine as _;
-            let text: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-            match base64::engine::general_purpose::STANDARD.decode(text) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(TypeError::Base64 { path: path.to_owned() }),
-            }
-        }
+        (Scalar::Bytes, Value::String(text)) => match crate::base64::decode(text) {
+            Some(_) => Ok(()),
+            None => Err(TypeError::Base64 { path: path.to_owned() }),
+        },
         (_, other) => Err(mismatch(path, other, expected)),
     }
 }

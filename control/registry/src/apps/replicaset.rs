@@ -1,8 +1,92 @@
-//! x
+//! ReplicaSets.
+
+use api::{FieldError, meta};
+use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::Strategy;
+use crate::columns::{AGE, Column, NAME, age, number as count, selector};
+use crate::core::pod::defaults;
+use crate::table::{CONTAINERS, IMAGES, SELECTOR};
+use crate::validate::{number, template};
+use crate::value::{number as int, set_default};
 
+/// Strategy of ReplicaSets.
 pub struct ReplicaSet;
 
-impl Strategy for ReplicaSet {}
-pub const COLUMNS: &[crate::Column] = &[crate::columns::NAME, crate::columns::AGE];
+pub const COLUMNS: &[Column] = &[
+    NAME,
+    count("Desired", "Pods wanted"),
+    count("Current", "Pods that exist"),
+    count("Ready", "Pods that are ready"),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+];
+
+impl Strategy for ReplicaSet {
+    fn default(&self, set: &mut Value) {
+        let Some(spec) = set.get_mut("spec").filter(|s| s.is_object()) else { return };
+        set_default(spec, "replicas", 1);
+        defaults::template(spec);
+    }
+
+    fn has_status(&self) -> bool {
+        true
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, set: &Value) -> Vec<FieldError> {
+        let spec = &set["spec"];
+        let mut errors = number::not_negative(spec, "replicas", "spec");
+        errors.extend(number::not_negative(spec, "minReadySeconds", "spec"));
+        errors.extend(template::workload(spec, "ReplicaSet"));
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        template::selector_kept(new, old)
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        let status = &new["status"];
+        let total = int(status, "replicas").unwrap_or(0);
+        let mut errors = Vec::new();
+        for field in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"] {
+            errors.extend(number::not_negative(status, field, "status"));
+        }
+        for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+            if let Some(n) = int(status, field).filter(|n| *n > total) {
+                let what = "cannot be greater than status.replicas";
+                errors.push(FieldError::invalid(format!("status.{field}"), n, what));
+            }
+        }
+        errors
+    }
+
+    fn field_labels(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn fields(&self, set: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", int(&set["status"], "replicas").unwrap_or(0).to_string())]
+    }
+
+    fn row(&self, set: &Value, now: Timestamp) -> Vec<Value> {
+        let (names, images) = defaults::container_columns(set);
+        vec![
+            meta::name(set).into(),
+            int(&set["spec"], "replicas").unwrap_or(0).into(),
+            int(&set["status"], "replicas").unwrap_or(0).into(),
+            int(&set["status"], "readyReplicas").unwrap_or(0).into(),
+            age(set, now),
+            names.into(),
+            images.into(),
+            selector(&set["spec"]["selector"]).into(),
+        ]
+    }
+}
