@@ -1,1 +1,27 @@
-//! To be written.
+//! The API server: the only writer of the store. Every request, from the TLS listener or from the in-process
+//! transport, takes the same road: [`Apiserver::handle`] -> path -> who (auth) -> may they (auth::authorize, the only
+//! place that decides) -> discovery or a verb of `generic` -> registry strategy -> store.
+//!
+//! Tasks: `api-listener` accepts connections (by [`Apiserver::serve`]); `api-connection` (one a connection) speaks
+//! HTTP on it; `api-upgrade` (one an exec, attach or port-forward) copies bytes between a client and a node;
+//! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events. All end when the token given to `serve` is cancelled. No channels.
+
+mod admission;
+mod allocate;
+mod auth;
+mod bootstrap;
+mod config;
+mod discovery;
+mod event_ttl;
+mod generic;
+mod health;
+mod http;
+mod openapi;
+mod server;
+mod storage;
+mod subresource;
+
+pub use auth::User;
+pub use config::{Config, Error, Extra};
+pub use http::tls::{TlsError, server_config};
+pub use server::Apiserver;

@@ -1,0 +1,40 @@
+//! NamespaceLifecycle: nothing is created in a namespace that is not there or is going.
+
+use crate::{generic::write::Write, storage};
+use api::{Gvr, Status, meta};
+use serde_json::{Value, json};
+
+/// Namespaces that cannot be deleted.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+pub(super) async fn lifecycle(write: &Write<'_>, object: &Value) -> Result<(), Status> {
+    if !write.resource.namespaced {
+        return Ok(());
+    }
+    let name = write.namespace;
+    let key = storage::core_key("namespaces", "", name);
+    let entry = write.server.config.store.get(&key).await.map_err(storage::unavailable)?;
+    let Some(entry) = entry else {
+        return Err(Status::not_found(&Gvr::new("", "v1", "namespaces"), name));
+    };
+    if !meta::is_deleting(&storage::parse(&entry.value)?) {
+        return Ok(());
+    }
+    let what = format!("unable to create new content in namespace {name} because it is being terminated");
+    Err(Status::forbidden(&write.resource.gvr(), meta::name(object), &what).with_cause(
+        "NamespaceTerminating",
+        &format!("namespace {name} is being terminated"),
+        "metadata.namespace",
+    ))
+}
+
+pub(super) fn protect(write: &Write<'_>, old: &Value) -> Result<(), Status> {
+    if IMMORTAL.contains(&meta::name(old)) {
+        return Err(Status::forbidden(&write.resource.gvr(), meta::name(old), "this namespace may not be deleted"));
+    }
+    Ok(())
+}
+
+pub(super) fn terminate(object: &mut Value) {
+    meta::child_mut(object, "status").insert("phase".to_owned(), json!("Terminating"));
+}

@@ -1,0 +1,62 @@
+//! What the server is given, and why it may not start.
+
+use client::{Body, Identity};
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use ipnet::IpNet;
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
+
+/// Everything the server needs from outside.
+pub struct Config {
+    /// Where objects live.
+    pub store: Arc<dyn store::Backend>,
+    /// ClusterIPs come from here.
+    pub service_cidr: IpNet,
+    /// nodePorts come from here (Kubernetes: 30000-32767).
+    pub node_port_range: RangeInclusive<u16>,
+    /// Client certificates signed by one of these CAs are believed.
+    pub client_ca_pem: Vec<u8>,
+    /// ES256 key (PKCS#8 PEM) that signs service account tokens.
+    pub sa_key_pem: Vec<u8>,
+    /// `iss` of service account tokens, and their default audience.
+    pub issuer: String,
+    /// Who the server is to a node's API (log, exec, attach, port-forward).
+    pub kubelet_client: Identity,
+    /// Signs the nodes' serving certificates.
+    pub kubelet_ca_pem: Vec<u8>,
+    /// Paths beside the API.
+    pub extra: Option<Arc<dyn Extra>>,
+    /// The address of the `kubernetes` Service's endpoint.
+    pub advertise: SocketAddr,
+}
+
+/// Serves unauthenticated paths below `/gannet/` (a node's join).
+pub trait Extra: Send + Sync {
+    /// `None` if the path is not one of its own; the server then answers 404.
+    fn handle(&self, request: Request<Body>) -> Option<BoxFuture<'static, Response<Body>>>;
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store fails.
+    #[error("the store failed: {0}")]
+    Store(#[from] store::Error),
+    /// The service account key is none.
+    #[error("the service account key is not an ES256 key in PKCS#8 PEM")]
+    SigningKey,
+    /// The client for the nodes' API cannot be built.
+    #[error("the kubelet client's certificates are not usable: {0}")]
+    KubeletClient(#[from] client::TlsError),
+    /// An object that the cluster needs cannot be written.
+    #[error("cannot create {what}: {status}")]
+    Bootstrap {
+        /// Which.
+        what: String,
+        /// Why.
+        status: api::Status,
+    },
+    /// The service range is too small to hold an address.
+    #[error("the service range {0} is too small")]
+    ServiceCidr(IpNet),
+}

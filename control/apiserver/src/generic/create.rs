@@ -1,0 +1,41 @@
+//! create.
+
+use super::{
+    Context,
+    decode::decode,
+    encode,
+    write::{self, FieldValidation, Via, Write},
+};
+use api::Status;
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+
+pub(crate) async fn create(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let dry_run = context.dry_run()?;
+    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
+    let decoded = decode(&body, context.content_type.as_ref())?;
+    let object = write::conform(&context.resource.gvk(), decoded, validation, context.warnings)?;
+    let stored = write::insert(&context.write(Via::Object, dry_run), object).await?;
+    encode::object(context, 201, &stored)
+}
+
+impl Context<'_> {
+    /// A write of the request's object.
+    pub(crate) fn write(&self, via: Via, dry_run: bool) -> Write<'_> {
+        Write {
+            server: self.server,
+            user: &self.user,
+            resource: self.resource,
+            namespace: &self.target.namespace,
+            name: &self.target.name,
+            via,
+            dry_run,
+        }
+    }
+
+    /// Which rules the request's writes obey.
+    pub(crate) fn via(&self) -> Via {
+        if self.target.subresource == "status" { Via::Status } else { Via::Object }
+    }
+}

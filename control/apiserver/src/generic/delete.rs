@@ -1,0 +1,279 @@
+//! delete and deletecollection: at once, after a grace, or once finalizers are gone.
+
+use super::{
+    Context,
+    decode::decode,
+    dry_run, encode,
+    metadata::{has_finalizers, may_go},
+    selection::Selection,
+    write::{Via, Write},
+};
+use crate::{
+    admission,
+    http::respond,
+    storage::{self, Stored},
+};
+use api::{Status, meta};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+use jiff::{SignedDuration, Timestamp};
+use registry::Grace;
+use serde_json::{Value, json};
+use store::{Expect, Op};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+/// Longest grace: a year. More is no grace but a mistake.
+const GRACE_LIMIT_S: i64 = 365 * 24 * 3600;
+const CONFLICT_ATTEMPTS: usize = 32;
+/// Objects deleted between looks at the store in a deletecollection.
+const CHUNK: usize = 500;
+
+/// DeleteOptions, from the body or the query.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    grace_s: Option<i64>,
+    propagation: Option<Propagation>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// What a delete came to.
+pub(crate) enum Deleted {
+    /// Gone; its last state.
+    Gone(Stored),
+    /// Marked, or marked already: it goes later.
+    Marked(Stored),
+}
+
+pub(crate) async fn delete(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = Options::read(context, &body)?;
+    if !context.target.subresource.is_empty() {
+        return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
+    }
+    let write = context.write(Via::Server, options.dry_run);
+    match delete_one(&write, &options).await? {
+        Deleted::Gone(stored) => {
+            let status = Status::success(&context.resource.gvr(), &context.target.name, meta::uid(&stored.value));
+            Ok(respond::json(200, &status))
+        }
+        Deleted::Marked(stored) => encode::object(context, 200, &stored),
+    }
+}
+
+pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = Options::read(context, &body)?;
+    let selection = Selection::of(context.resource, &context.query)?;
+    let prefix = storage::key(context.resource, &context.target.namespace, "");
+    let (mut start, mut deleted) = (None, Vec::new());
+    let mut at = None;
+    loop {
+        let store = &context.server.config.store;
+        let listing = store.list(&prefix, start.as_deref(), Some(CHUNK), at).await.map_err(storage::unavailable)?;
+        at = Some(listing.revision);
+        for entry in &listing.entries {
+            start = Some(entry.key.to_string());
+            let object = Stored::read(context.resource, entry)?;
+            if !selection.matches(context.resource, &object.value) {
+                continue;
+            }
+            let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
+            let write = Write { namespace, name, ..context.write(Via::Server, options.dry_run) };
+            match delete_one(&write, &options).await {
+                Ok(Deleted::Gone(stored) | Deleted::Marked(stored)) => deleted.push(stored.versioned()),
+                Err(status) if status.is_not_found() => {}
+                Err(status) => return Err(status),
+            }
+        }
+        if !listing.more {
+            break;
+        }
+    }
+    let list = json!({
+        "kind": context.resource.list_kind(),
+        "apiVersion": context.resource.gvr().api_version(),
+        "metadata": {"resourceVersion": context.server.config.store.revision().to_string()},
+        "items": deleted,
+    });
+    encode::media(context, 200, storage::write(&list))
+}
+
+impl Options {
+    fn read(context: &Context<'_>, body: &Bytes) -> Result<Self, Status> {
+        let query = &context.query;
+        if !body.is_empty() {
+            let decoded = decode(body, context.content_type.as_ref())?.value;
+            if !decoded.is_object() {
+                return Err(Status::bad_request("the body of a delete must be DeleteOptions"));
+            }
+            if decoded.as_object().is_some_and(|fields| fields.keys().any(|key| key != "kind" && key != "apiVersion")) {
+                return Self::from_value(&decoded);
+            }
+        }
+        let mut value = json!({});
+        if let Some(grace) = query.number("gracePeriodSeconds")? {
+            value["gracePeriodSeconds"] = json!(grace);
+        }
+        if let Some(policy) = query.get("propagationPolicy") {
+            value["propagationPolicy"] = json!(policy);
+        }
+        if query.get("orphanDependents").is_some() {
+            value["orphanDependents"] = json!(query.flag("orphanDependents"));
+        }
+        value["dryRun"] = query.all("dryRun").collect();
+        Self::from_value(&value)
+    }
+
+    /// From a DeleteOptions object.
+    pub(crate) fn from_value(value: &Value) -> Result<Self, Status> {
+        let kind = value["kind"].as_str().unwrap_or_default();
+        if !matches!(kind, "" | "DeleteOptions") {
+            return Err(Status::bad_request(format!("the body of a delete must be DeleteOptions, not {kind}")));
+        }
+        let wrong = |field: &str| Status::bad_request(format!("DeleteOptions: {field} has the wrong type"));
+        let grace_s = match &value["gracePeriodSeconds"] {
+            Value::Null => None,
+            grace => Some(grace.as_i64().ok_or_else(|| wrong("gracePeriodSeconds"))?),
+        };
+        let text = |value: &Value, field: &str| match value {
+            Value::Null => Ok(None),
+            value => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| wrong(field)),
+        };
+        let policy = text(&value["propagationPolicy"], "propagationPolicy")?;
+        let propagation = match (policy.as_deref(), &value["orphanDependents"]) {
+            (Some(_), Value::Bool(_)) => {
+                return Err(Status::bad_request("orphanDependents and deletionPropagation cannot be both set"));
+            }
+            (Some("Background"), _) => Some(Propagation::Background),
+            (Some("Foreground"), _) => Some(Propagation::Foreground),
+            (Some("Orphan"), _) => Some(Propagation::Orphan),
+            (Some(other), _) => {
+                return Err(Status::bad_request(format!(
+                    "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+                )));
+            }
+            (None, Value::Bool(true)) => Some(Propagation::Orphan),
+            (None, Value::Bool(false)) => Some(Propagation::Background),
+            (None, _) => None,
+        };
+        let dry = value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(Self {
+            grace_s,
+            propagation,
+            uid: text(&value["preconditions"]["uid"], "preconditions.uid")?,
+            resource_version: text(&value["preconditions"]["resourceVersion"], "preconditions.resourceVersion")?,
+            dry_run: dry_run(dry)?,
+        })
+    }
+}
+
+/// Deletes one object, or brings it one step nearer to its end.
+pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<Deleted, Status> {
+    let (resource, store) = (write.resource, &write.server.config.store);
+    let gvr = resource.gvr();
+    let key = storage::key(resource, write.namespace, write.name);
+    for _ in 0..CONFLICT_ATTEMPTS {
+        let entry = store.get(&key).await.map_err(storage::unavailable)?;
+        let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
+        let old = Stored::read(resource, &entry)?;
+        preconditions(write, options, &old)?;
+        admission::delete(write, &old.value)?;
+        let new = next_state(resource, options, &old.value, process::now());
+        let goes = may_go(&new);
+        if !goes && new == old.value {
+            return Ok(Deleted::Marked(old));
+        }
+        let bytes = storage::write(&new);
+        if write.dry_run {
+            let stored = Stored { value: new, bytes, revision: old.revision };
+            return Ok(if goes { Deleted::Gone(stored) } else { Deleted::Marked(stored) });
+        }
+        let op = if goes { Op::Delete } else { Op::Put(storage::to_store(resource, &new)) };
+        match store.commit(&key, Expect::Revision(old.revision), op).await {
+            Ok(revision) if goes => {
+                write.server.allocators.release(resource, &old.value);
+                return Ok(Deleted::Gone(Stored { revision, ..old }));
+            }
+            Ok(revision) => return Ok(Deleted::Marked(Stored { value: new, bytes, revision })),
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(storage::unavailable(error)),
+        }
+    }
+    Err(Status::modified(&gvr, write.name))
+}
+
+fn preconditions(write: &Write<'_>, options: &Options, old: &Stored) -> Result<(), Status> {
+    let gvr = write.resource.gvr();
+    let present = meta::uid(&old.value);
+    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != present) {
+        let text = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {present}");
+        return Err(Status::conflict(&gvr, write.name, &text));
+    }
+    let revision = old.revision.to_string();
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
+        let text = format!(
+            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}"
+        );
+        return Err(Status::conflict(&gvr, write.name, &text));
+    }
+    Ok(())
+}
+
+/// The object after this delete. If nothing holds it then, it is the state it goes in.
+fn next_state(resource: &registry::Resource, options: &Options, old: &Value, now: Timestamp) -> Value {
+    let mut new = old.clone();
+    set_propagation(&mut new, options.propagation);
+    let asked = options.grace_s.map(|seconds| match seconds {
+        // Kubernetes reads a negative grace as "at once, but by the kubelet".
+        negative if negative < 0 => 1,
+        seconds => seconds.min(GRACE_LIMIT_S),
+    });
+    let grace_s = match resource.strategy.graceful_delete(old, asked) {
+        Grace::Immediate => 0,
+        Grace::Graceful { seconds } => seconds.clamp(0, GRACE_LIMIT_S),
+    };
+    let ends = now.saturating_add(SignedDuration::from_secs(grace_s)).unwrap_or(now);
+    match (meta::deletion_timestamp(old), meta::deletion_grace_period_seconds(old)) {
+        // Deleted before: a shorter grace counts, a longer one does not.
+        (Some(_), Some(left)) if grace_s < left => {
+            meta::set_deletion(&mut new, ends, grace_s);
+        }
+        (Some(_), _) => {}
+        (None, _) => {
+            meta::set_deletion(&mut new, ends, grace_s);
+            if resource.strategy.has_generation() || meta::generation(old) > 0 {
+                meta::set_generation(&mut new, meta::generation(old) + 1);
+            }
+            if grace_s > 0 || has_finalizers(&new) {
+                admission::marked(resource, &mut new);
+            }
+        }
+    }
+    new
+}
+
+/// Puts in or takes out the finalizers that the garbage collector serves. Without a policy, those that are there stay.
+fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else { return };
+    let mut finalizers: Vec<String> = meta::finalizers(object)
+        .into_iter()
+        .filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND)
+        .map(str::to_owned)
+        .collect();
+    match propagation {
+        Propagation::Background => {}
+        Propagation::Foreground => finalizers.push(FOREGROUND.to_owned()),
+        Propagation::Orphan => finalizers.push(ORPHAN.to_owned()),
+    }
+    let finalizers: Vec<&str> = finalizers.iter().map(String::as_str).collect();
+    meta::set_finalizers(object, &finalizers);
+}

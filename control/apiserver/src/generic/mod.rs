@@ -1,0 +1,102 @@
+//! The verbs, the same for every kind. What differs between kinds comes from the registry's table and strategies.
+
+mod apply;
+mod create;
+pub(crate) mod decode;
+pub(crate) mod delete;
+pub(crate) mod encode;
+pub(crate) mod get;
+mod list;
+mod metadata;
+pub(crate) mod patch;
+mod selection;
+mod table;
+mod update;
+mod watch;
+pub(crate) mod write;
+
+use crate::{
+    Apiserver,
+    auth::User,
+    http::{negotiate::Accept, path::Target, query::Query},
+    subresource,
+};
+use api::Status;
+use bytes::Bytes;
+use client::Body;
+use http::{HeaderValue, Response};
+use registry::Resource;
+use std::sync::Arc;
+
+/// One request to a resource, authorized.
+pub(crate) struct Context<'a> {
+    pub(crate) server: &'a Arc<Apiserver>,
+    pub(crate) user: User,
+    pub(crate) resource: &'static Resource,
+    pub(crate) target: Target,
+    pub(crate) verb: &'static str,
+    pub(crate) query: Query,
+    pub(crate) accept: Accept,
+    pub(crate) content_type: Option<HeaderValue>,
+    /// Become `Warning` headers.
+    pub(crate) warnings: &'a mut Vec<String>,
+}
+
+impl Context<'_> {
+    /// `dryRun=All`; any other value is 400.
+    pub(crate) fn dry_run(&self) -> Result<bool, Status> {
+        dry_run(self.query.all("dryRun"))
+    }
+}
+
+/// Reads the values of `dryRun`.
+pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
+    let mut dry = false;
+    for value in values.filter(|value| !value.is_empty()) {
+        if value != "All" {
+            return Err(Status::bad_request(format!(
+                "dryRun: Unsupported value: {value:?}: supported values: \"All\""
+            )));
+        }
+        dry = true;
+    }
+    Ok(dry)
+}
+
+/// Calls the verb.
+pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    if !matches!(context.target.subresource.as_str(), "" | "status") {
+        return subresource::dispatch(context, body).await;
+    }
+    if context.target.subresource.is_empty() {
+        if !context.resource.verbs.contains(&context.verb) {
+            return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
+        }
+    } else if !serves(context.resource, &context.target.subresource, context.verb)? {
+        return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
+    }
+    match context.verb {
+        "get" => get::get(context).await,
+        "list" => list::list(context).await,
+        "watch" => watch::watch(context).await,
+        "create" if !context.target.name.is_empty() => {
+            Err(Status::method_not_allowed(&context.resource.gvr(), context.verb))
+        }
+        "create" => create::create(context, body).await,
+        "update" if !context.target.name.is_empty() => update::update(context, body).await,
+        "patch" if !context.target.name.is_empty() => patch::patch(context, body).await,
+        "delete" => delete::delete(context, body).await,
+        "deletecollection" => delete::delete_collection(context, body).await,
+        _ => Err(Status::method_not_allowed(&context.resource.gvr(), context.verb)),
+    }
+}
+
+/// Whether the resource's subresource has the verb; 404 if there is no such subresource.
+pub(crate) fn serves(resource: &Resource, subresource: &str, verb: &str) -> Result<bool, Status> {
+    resource
+        .subresources
+        .iter()
+        .find(|candidate| candidate.name == subresource)
+        .map(|found| found.verbs.contains(&verb))
+        .ok_or_else(Status::no_such_resource)
+}

@@ -1,0 +1,76 @@
+//! Which objects a list, watch or deletecollection is about.
+
+use crate::{http::query::Query, storage};
+use api::{FieldSelector, LabelSelector, Status, meta, selector::FieldTerm};
+use bytes::Bytes;
+use registry::Resource;
+use serde_json::Value;
+
+/// Parsed selectors. Empty ones are `None`, so that nothing needs to be parsed for them.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    labels: Option<LabelSelector>,
+    fields: Option<FieldSelector>,
+    /// The one name that can match, if the field selector demands one.
+    pub(crate) name: Option<String>,
+}
+
+/// Longest selector text.
+const SELECTOR_LIMIT: usize = 64 << 10;
+
+impl Selection {
+    /// Reads `labelSelector` and `fieldSelector`; 400 for one that cannot be read or names an unknown field.
+    pub(crate) fn of(resource: &Resource, query: &Query) -> Result<Self, Status> {
+        let text = |key: &str| match query.get(key) {
+            Some(text) if text.len() > SELECTOR_LIMIT => Err(Status::bad_request(format!("{key} is too long"))),
+            other => Ok(other),
+        };
+        let labels = text("labelSelector")?
+            .map(|text| LabelSelector::parse(text).map_err(|error| Status::bad_request(error.to_string())))
+            .transpose()?;
+        let fields = text("fieldSelector")?
+            .map(|text| FieldSelector::parse(text).map_err(|error| Status::bad_request(error.to_string())))
+            .transpose()?;
+        let mut name = None;
+        if let Some(fields) = &fields {
+            if let Some(unknown) = fields.terms.iter().find(|term| !resource.selects_by(&term.field)) {
+                return Err(Status::bad_request(format!("field label not supported: {}", unknown.field)));
+            }
+            name = fields.required("metadata.name").map(str::to_owned);
+        }
+        Ok(Self { labels, fields, name })
+    }
+
+    /// Everything matches.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none()
+    }
+
+    /// Does the object match?
+    pub(crate) fn matches(&self, resource: &Resource, object: &Value) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.matches(&meta::labels(object)))
+            && self.fields.as_ref().is_none_or(|fields| {
+                let values = resource.strategy.fields(object);
+                fields.matches(|field| match field {
+                    "metadata.name" => Some(meta::name(object)),
+                    "metadata.namespace" => Some(meta::namespace(object)),
+                    other => values.iter().find(|(name, _)| *name == other).map(|(_, value)| value.as_str()),
+                })
+            })
+    }
+
+    /// [`Selection::matches`] on stored bytes, which are only parsed if there is a selector.
+    pub(crate) fn matches_bytes(&self, resource: &Resource, bytes: &Bytes) -> bool {
+        let value = || serde_json::from_slice::<Value>(&storage::view(resource, bytes).ok()?).ok();
+        self.is_everything() || value().is_some_and(|object| self.matches(resource, &object))
+    }
+}
+
+impl Selection {
+    /// Narrows to one name (a watch of a single object).
+    pub(crate) fn require_name(&mut self, name: &str) {
+        let terms = &mut self.fields.get_or_insert_default().terms;
+        terms.push(FieldTerm { field: "metadata.name".to_owned(), value: name.to_owned(), negated: false });
+        self.name = Some(name.to_owned());
+    }
+}

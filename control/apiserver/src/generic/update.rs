@@ -1,0 +1,45 @@
+//! update: the whole object, or its status.
+
+use super::{
+    Context,
+    decode::decode,
+    encode,
+    write::{self, FieldValidation, Modified, Via},
+};
+use api::{Status, meta};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+
+pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
+    let dry_run = context.dry_run()?;
+    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
+    let decoded = decode(&body, context.content_type.as_ref())?;
+    let object = write::conform(&context.resource.gvk(), decoded, validation, context.warnings)?;
+    let name = meta::name(&object);
+    if name.is_empty() {
+        return Err(Status::bad_request("name must be provided"));
+    }
+    if name != context.target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            context.target.name
+        )));
+    }
+    let write = context.write(context.via(), dry_run);
+    let modified = match write::modify(&write, |_| Ok(object.clone())).await {
+        Err(status) if status.is_not_found() && creates(context, &object) => {
+            let stored = write::insert(&write, object.clone()).await?;
+            Modified { stored, created: true }
+        }
+        other => other?,
+    };
+    encode::object(context, if modified.created { 201 } else { 200 }, &modified.stored)
+}
+
+fn creates(context: &Context<'_>, object: &serde_json::Value) -> bool {
+    context.resource.strategy.create_on_update()
+        && context.via() == Via::Object
+        && meta::resource_version(object).is_empty()
+        && meta::uid(object).is_empty()
+}

@@ -1,0 +1,271 @@
+//! The two ways an object comes to be stored: [`insert`] and [`modify`]. Every verb and every subresource that writes
+//! goes through them.
+
+use super::{
+    decode::Decoded,
+    metadata::{self, fit_namespace, may_go},
+};
+use crate::{
+    Apiserver, admission,
+    auth::User,
+    storage::{self, Stored},
+};
+use api::{Schema, Status, meta, schema};
+use registry::{Resource, metadata as rules};
+use serde_json::Value;
+use std::sync::Arc;
+use store::{Expect, Op};
+
+/// Who writes where.
+#[derive(Clone)]
+pub(crate) struct Write<'a> {
+    pub(crate) server: &'a Arc<Apiserver>,
+    pub(crate) user: &'a User,
+    pub(crate) resource: &'static Resource,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) via: Via,
+    /// Everything but the write itself.
+    pub(crate) dry_run: bool,
+}
+
+/// Which rules an update obeys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The object: status stays.
+    Object,
+    /// Its status: the rest stays.
+    Status,
+    /// The server itself (binding, finalize): as given.
+    Server,
+}
+
+/// What a modification came to.
+pub(crate) struct Modified {
+    pub(crate) stored: Stored,
+    /// It did not exist before.
+    pub(crate) created: bool,
+}
+
+/// How a body with fields the kind does not have is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// Names tried for `generateName`.
+const NAME_ATTEMPTS: usize = 8;
+/// Attempts of a write that others keep overtaking.
+const CONFLICT_ATTEMPTS: usize = 32;
+
+impl FieldValidation {
+    /// Reads the query parameter.
+    pub(crate) fn of(text: Option<&str>) -> Result<Self, Status> {
+        match text {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some(other) => Err(Status::bad_request(format!(
+                "fieldValidation: Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
+            ))),
+        }
+    }
+}
+
+/// Makes a decoded body an object of the kind: its apiVersion and kind agree, its fields have their types, and fields
+/// that the kind does not have are dropped, told or refused.
+pub(crate) fn conform(
+    kind: &api::Gvk,
+    decoded: Decoded,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let Decoded { mut value, duplicates } = decoded;
+    let cannot = |what: &dyn std::fmt::Display| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {what}",
+            kind.kind, kind.version, kind.kind
+        ))
+    };
+    if !value.is_object() {
+        return Err(cannot(&"json: cannot unmarshal a value that is no object"));
+    }
+    let (version, name) = (kind.api_version(), kind.kind.as_str());
+    match (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str().unwrap_or_default()) {
+        (other, _) if !other.is_empty() && other != version => {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({other}) does not match the expected API version ({version})"
+            )));
+        }
+        (_, other) if !other.is_empty() && other != name => {
+            return Err(Status::bad_request(format!(
+                "{name} in version {:?} cannot be handled as a {other}",
+                kind.version
+            )));
+        }
+        _ => {}
+    }
+    value["apiVersion"] = version.into();
+    value["kind"] = name.into();
+    if let Some(schema) = Schema::for_kind(kind) {
+        schema::type_check(&schema, &value).map_err(|error| cannot(&error))?;
+        let unknown = schema::prune(&schema, &mut value);
+        let complaints: Vec<String> = unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}"))
+            .chain(duplicates.iter().map(|path| format!("duplicate field {path:?}")))
+            .collect();
+        match validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => warnings.extend(complaints),
+            FieldValidation::Strict if complaints.is_empty() => {}
+            FieldValidation::Strict => {
+                return Err(cannot(&format_args!("strict decoding error: {}", complaints.join(", "))));
+            }
+        }
+    }
+    if !value["metadata"].is_object() {
+        value["metadata"] = Value::Object(serde_json::Map::new());
+    }
+    Ok(value)
+}
+
+/// Stores a new object. `write.name` is not used: the object has its own, or gets one.
+pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Stored, Status> {
+    let resource = write.resource;
+    metadata::stamp(resource, write.namespace, &mut object)?;
+    resource.strategy.default(&mut object);
+    resource.strategy.prepare_create(&mut object);
+    admission::create(write, &mut object).await?;
+    resource.strategy.default(&mut object);
+    for attempt in 1.. {
+        let mut object = object.clone();
+        let generated = metadata::generate_name(&mut object);
+        let errors = rules::validate(resource, &object);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&resource.gvk(), meta::name(&object), errors));
+        }
+        let reservation = write.server.allocators.reserve(resource, &mut object, None)?;
+        let key = storage::key(resource, write.namespace, meta::name(&object));
+        let bytes = storage::to_store(resource, &object);
+        if write.dry_run {
+            let taken = write.server.config.store.get(&key).await.map_err(storage::unavailable)?;
+            return match taken {
+                Some(_) => Err(Status::already_exists(&resource.gvr(), meta::name(&object))),
+                None => Ok(Stored { bytes: storage::write(&object), value: object, revision: api::Revision(0) }),
+            };
+        }
+        match write.server.config.store.commit(&key, Expect::Absent, Op::Put(bytes)).await {
+            Ok(revision) => {
+                reservation.keep();
+                return Ok(Stored { bytes: storage::write(&object), value: object, revision });
+            }
+            Err(store::Error::Conflict { .. }) if generated && attempt < NAME_ATTEMPTS => {}
+            Err(store::Error::Conflict { .. }) => {
+                return Err(Status::already_exists(&resource.gvr(), meta::name(&object)));
+            }
+            Err(error) => return Err(storage::unavailable(error)),
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// Changes an object: `change` makes the new state from the present one, and is called again if somebody else wrote
+/// meanwhile. A resourceVersion in its result must be the present one (else 409); none means whatever is there.
+pub(crate) async fn modify(
+    write: &Write<'_>,
+    mut change: impl FnMut(&Stored) -> Result<Value, Status>,
+) -> Result<Modified, Status> {
+    let resource = write.resource;
+    let gvr = resource.gvr();
+    let key = storage::key(resource, write.namespace, write.name);
+    let store = &write.server.config.store;
+    for _ in 0..CONFLICT_ATTEMPTS {
+        let entry = store.get(&key).await.map_err(storage::unavailable)?;
+        let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
+        let old = Stored::read(resource, &entry)?;
+        let mut new = change(&old)?;
+        let pinned = check_preconditions(write, &new, &old)?;
+        fit_namespace(resource, write.namespace, &mut new)?;
+        finish(write, &mut new, &old).await?;
+        if new == old.value {
+            return Ok(Modified { stored: old, created: false });
+        }
+        let reservation = write.server.allocators.reserve(resource, &mut new, Some(&old.value))?;
+        let removed = may_go(&new);
+        let op = if removed { Op::Delete } else { Op::Put(storage::to_store(resource, &new)) };
+        let bytes = storage::write(&new);
+        if write.dry_run {
+            return Ok(Modified { stored: Stored { value: new, bytes, revision: old.revision }, created: false });
+        }
+        match store.commit(&key, Expect::Revision(old.revision), op).await {
+            Ok(revision) => {
+                reservation.keep();
+                if removed {
+                    write.server.allocators.release(resource, &new);
+                }
+                return Ok(Modified { stored: Stored { value: new, bytes, revision }, created: false });
+            }
+            Err(store::Error::Conflict { .. }) if pinned => return Err(Status::modified(&gvr, write.name)),
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(storage::unavailable(error)),
+        }
+    }
+    Err(Status::modified(&gvr, write.name))
+}
+
+/// Compares resourceVersion, uid and name with the present object. True if the caller named the revision.
+fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<bool, Status> {
+    let gvr = write.resource.gvr();
+    if !new.is_object() {
+        return Err(Status::bad_request("the result is no object"));
+    }
+    let (uid, present) = (meta::uid(new), meta::uid(&old.value));
+    if !uid.is_empty() && uid != present {
+        let text = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {present}");
+        return Err(Status::conflict(&gvr, write.name, &text));
+    }
+    let name = meta::name(new);
+    if !name.is_empty() && name != write.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            write.name
+        )));
+    }
+    match meta::resource_version(new) {
+        "" | "0" if write.via == Via::Object && !write.resource.strategy.unconditional_update() => {
+            let error = api::FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
+            Err(Status::invalid(&write.resource.gvk(), write.name, vec![error]))
+        }
+        "" | "0" => Ok(false),
+        pinned if pinned == old.revision.to_string() => Ok(true),
+        _ => Err(Status::modified(&gvr, write.name)),
+    }
+}
+
+/// Brings a changed object into the form that is stored, by the rules of the way it came.
+async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), Status> {
+    let (resource, strategy) = (write.resource, write.resource.strategy);
+    meta::remove_resource_version(new);
+    meta::remove(new, "managedFields");
+    new["apiVersion"] = resource.gvr().api_version().into();
+    new["kind"] = resource.kind.into();
+    let errors = match write.via {
+        Via::Server => return Ok(()),
+        Via::Object => {
+            rules::carry_over(new, &old.value);
+            strategy.default(new);
+            strategy.prepare_update(new, &old.value);
+            admission::update(write, new, &old.value).await?;
+            rules::validate_update(resource, new, &old.value)
+        }
+        Via::Status => {
+            rules::carry_over(new, &old.value);
+            strategy.prepare_status_update(new, &old.value);
+            rules::validate_status_update(resource, new, &old.value)
+        }
+    };
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(&resource.gvk(), write.name, errors)) }
+}

@@ -1,0 +1,9 @@
+//! HTTP: what a path means, what a client accepts, bodies in and out, TLS and the listener.
+
+pub(crate) mod body;
+pub(crate) mod listener;
+pub(crate) mod negotiate;
+pub(crate) mod path;
+pub(crate) mod query;
+pub(crate) mod respond;
+pub mod tls;

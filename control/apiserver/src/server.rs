@@ -1,0 +1,243 @@
+//! The server as a whole: the road every request takes.
+
+use crate::{
+    Config, Error,
+    allocate::Allocators,
+    auth::{
+        self, User,
+        authorize::{Attributes, Object, authorize},
+        reviews,
+        token::Signer,
+    },
+    bootstrap, discovery, event_ttl,
+    generic::{self, Context},
+    health,
+    http::{
+        body, listener, negotiate,
+        path::{self, Path, Target},
+        query::Query,
+        respond,
+    },
+    openapi, subresource,
+};
+use api::{Gvr, Status};
+use bytes::Bytes;
+use client::{Body, Client, Transport};
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, request::Parts};
+use process::Shutdown;
+use std::sync::{Arc, OnceLock};
+use tokio::net::TcpListener;
+
+/// The API server. Made once, shared by the listener and in-process clients.
+pub struct Apiserver {
+    pub(crate) config: Config,
+    pub(crate) signer: Signer,
+    pub(crate) allocators: Allocators,
+    pub(crate) nodes: subresource::node_proxy::NodeDialer,
+    pub(crate) discovery: discovery::Documents,
+    pub(crate) openapi: openapi::Documents,
+    /// Set by `serve`: long answers (watches, logs) end with it.
+    shutdown: OnceLock<Shutdown>,
+}
+
+impl Apiserver {
+    /// Reads what the store holds, creates the objects every cluster has, and is ready to answer.
+    pub async fn new(config: Config) -> Result<Arc<Self>, Error> {
+        let signer = Signer::new(&config.sa_key_pem, &config.issuer).ok_or(Error::SigningKey)?;
+        let allocators =
+            Allocators::restore(config.store.as_ref(), config.service_cidr, config.node_port_range.clone()).await?;
+        let nodes = subresource::node_proxy::NodeDialer::new(&config.kubelet_ca_pem, &config.kubelet_client)?;
+        let server = Arc::new(Self {
+            config,
+            signer,
+            allocators,
+            nodes,
+            discovery: discovery::Documents::new(),
+            openapi: openapi::Documents::new(),
+            shutdown: OnceLock::new(),
+        });
+        bootstrap::create(&server).await?;
+        Ok(server)
+    }
+
+    /// A client that calls this server in process as `user`.
+    pub fn transport(self: &Arc<Self>, user: User) -> Client {
+        Client::new(Arc::new(InProcess { server: self.clone(), user: Arc::new(user) }))
+    }
+
+    /// Serves HTTPS until the token is cancelled and open requests have ended (or had 5 s to).
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: rustls::ServerConfig, shutdown: Shutdown) {
+        let _ = self.shutdown.set(shutdown.clone());
+        process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));
+        listener::serve(self, listener, tls, shutdown).await;
+    }
+
+    /// Resolves when the server ends; long answers select on it.
+    pub(crate) async fn ending(&self) {
+        match self.shutdown.get() {
+            Some(shutdown) => shutdown.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Answers a request, from wherever it comes.
+    pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        if let Some(extra) = &self.config.extra
+            && request.uri().path().starts_with("/gannet/")
+        {
+            return match extra.handle(request) {
+                Some(response) => response.await,
+                None => respond::status(&Status::no_such_resource()),
+            };
+        }
+        let head = request.method() == Method::HEAD;
+        let mut warnings = Vec::new();
+        let mut response = match self.answer(request, &mut warnings).await {
+            Ok(response) => response,
+            Err(status) => respond::status(&status),
+        };
+        for warning in &warnings {
+            add_warning(&mut response, warning);
+        }
+        if head {
+            *response.body_mut() = client::empty();
+        }
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, Status> {
+        let parsed = path::parse(request.uri().path())?;
+        let query = Query::parse(request.uri().query())?;
+        let (parts, request_body) = request.into_parts();
+        let user = auth::authenticate(self, &parts).await?;
+        match parsed {
+            Path::Other(segments) => {
+                let path = format!("/{}", segments.join("/"));
+                let verb = parts.method.as_str().to_ascii_lowercase();
+                authorize(self, &user, &Attributes { verb: &verb, object: Object::Path(&path) }).await?;
+                self.document(&parts, &path, &segments, &query).await
+            }
+            Path::Resource(target) => {
+                let verb = path::verb(&parts.method, &target, query.flag("watch")).ok_or_else(|| {
+                    let gvr = Gvr::new(&target.group, &target.version, &target.resource);
+                    Status::method_not_allowed(&gvr, parts.method.as_str())
+                })?;
+                let field_selector = query.get("fieldSelector").unwrap_or_default();
+                let object = Object::Resource { target: &target, field_selector };
+                authorize(self, &user, &Attributes { verb, object }).await?;
+                let request = Request::from_parts(parts, request_body);
+                self.resource(request, user, target, verb, query, warnings).await
+            }
+        }
+    }
+
+    /// Paths that are no resources.
+    async fn document(
+        &self,
+        request: &Parts,
+        path: &str,
+        segments: &[String],
+        query: &Query,
+    ) -> Result<Response<Body>, Status> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Status::no_such_resource());
+        }
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments[..] {
+            [] => Ok(discovery::paths()),
+            ["api" | "apis", ..] => self.discovery.answer(&segments, &request.headers),
+            ["version"] => Ok(health::version()),
+            ["healthz" | "livez" | "readyz", ..] => Ok(health::check(self, path, query).await),
+            ["metrics"] => Ok(health::metrics()),
+            ["openapi", ..] => self.openapi.answer(&segments, &request.headers, query),
+            [".well-known", "openid-configuration"] => Ok(health::openid_configuration(&self.config.issuer)),
+            ["openid", "v1", "jwks"] => Ok(respond::json(200, &self.signer.jwks())),
+            _ => Err(Status::no_such_resource()),
+        }
+    }
+
+    async fn resource(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        user: User,
+        target: Target,
+        verb: &'static str,
+        query: Query,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, Status> {
+        if let Some(review) = reviews::find(&target) {
+            if verb != "create" {
+                return Err(Status::method_not_allowed(
+                    &Gvr::new(&target.group, &target.version, &target.resource),
+                    verb,
+                ));
+            }
+            let content_type = request.headers().get(http::header::CONTENT_TYPE).cloned();
+            let bytes = body::read(request.into_body()).await?;
+            let posted = generic::decode::decode(&bytes, content_type.as_ref())?.value;
+            return Ok(respond::json(201, &reviews::answer(self, &user, review, posted).await?));
+        }
+        let resource =
+            registry::find(&target.group, &target.version, &target.resource).ok_or_else(Status::no_such_resource)?;
+        if resource.namespaced == target.namespace.is_empty() && (!resource.namespaced || !target.name.is_empty()) {
+            // A namespace on a cluster-scoped kind, or an object of a namespaced kind without one.
+            return Err(Status::no_such_resource());
+        }
+        if subresource::is_stream(&target.subresource) {
+            return subresource::stream(self, resource, &target, &query, request).await;
+        }
+        let accept = negotiate::accept(request.headers())?;
+        let (parts, request_body) = request.into_parts();
+        let body = match verb {
+            "get" | "list" | "watch" => Bytes::new(),
+            _ => body::read(request_body).await?,
+        };
+        let mut context = Context {
+            server: self,
+            user,
+            resource,
+            target,
+            verb,
+            query,
+            accept,
+            content_type: parts.headers.get(http::header::CONTENT_TYPE).cloned(),
+            warnings,
+        };
+        generic::dispatch(&mut context, body).await
+    }
+}
+
+/// RFC 7234, section 5.5. Warnings longer than this are cut.
+const WARNING_LIMIT: usize = 1024;
+const WARNINGS_LIMIT: usize = 20;
+
+fn add_warning(response: &mut Response<Body>, warning: &str) {
+    let name = http::header::WARNING;
+    if response.headers().get_all(&name).iter().count() >= WARNINGS_LIMIT {
+        return;
+    }
+    let text: String = warning.chars().filter(|c| !c.is_control()).take(WARNING_LIMIT).collect();
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        response.headers_mut().append(name, value);
+    }
+}
+
+struct InProcess {
+    server: Arc<Apiserver>,
+    user: Arc<User>,
+}
+
+impl Transport for InProcess {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, client::Error>> {
+        let server = self.server.clone();
+        let mut request = request.map(client::full);
+        request.extensions_mut().insert(self.user.clone());
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}

@@ -1,0 +1,83 @@
+//! pods/binding: puts a pod on a node.
+
+use crate::{
+    generic::{
+        Context,
+        decode::decode,
+        write::{self, FieldValidation, Via},
+    },
+    http::respond,
+};
+use api::{Gvk, Outcome, Reason, Status, meta, time};
+use bytes::Bytes;
+use client::Body;
+use http::Response;
+use serde_json::{Value, json};
+
+pub(super) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Response<Body>, Status> {
+    let dry_run = context.dry_run()?;
+    let decoded = decode(body, context.content_type.as_ref())?;
+    let gvk = Gvk::new("", "v1", "Binding");
+    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
+    let binding = write::conform(&gvk, decoded, validation, context.warnings)?;
+    let node = binding["target"]["name"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        let error = api::FieldError::required("target.name", "");
+        return Err(Status::invalid(&gvk, &context.target.name, vec![error]));
+    }
+    let kind = binding["target"]["kind"].as_str().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        let error = api::FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]);
+        return Err(Status::invalid(&gvk, &context.target.name, vec![error]));
+    }
+    if !["", &context.target.name].contains(&meta::name(&binding)) {
+        return Err(Status::bad_request("the name of the binding does not match the name on the URL"));
+    }
+    let gvr = context.resource.gvr();
+    let name = context.target.name.clone();
+    let conflict = |text: String| Status::conflict(&gvr, &name, &text);
+    let now = time::format(process::now());
+    write::modify(&context.write(Via::Server, dry_run), |old| {
+        let pod = &old.value;
+        let uid = meta::uid(&binding);
+        if !uid.is_empty() && uid != meta::uid(pod) {
+            return Err(conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(pod)
+            )));
+        }
+        if meta::is_deleting(pod) {
+            return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
+        }
+        if let Some(present) = pod["spec"]["nodeName"].as_str().filter(|present| !present.is_empty()) {
+            return Err(conflict(format!("pod {name} is already assigned to node {present:?}")));
+        }
+        let mut new = pod.clone();
+        meta::child_mut(&mut new, "spec").insert("nodeName".to_owned(), json!(node));
+        for (key, value) in meta::annotations(&binding) {
+            meta::set_annotation(&mut new, &key, &value);
+        }
+        set_scheduled(&mut new, &now);
+        Ok(new)
+    })
+    .await?;
+    let success =
+        Status { status: Outcome::Success, code: 201, reason: Reason::Unknown, message: String::new(), details: None };
+    Ok(respond::json(201, &success))
+}
+
+fn set_scheduled(pod: &mut Value, now: &str) {
+    let generation = meta::generation(pod);
+    let mut condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": now});
+    if generation > 0 {
+        condition["observedGeneration"] = json!(generation);
+    }
+    let status = meta::child_mut(pod, "status");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let list = conditions.as_array_mut().expect("made an array above");
+    list.retain(|condition| condition["type"] != "PodScheduled");
+    list.push(condition);
+}
