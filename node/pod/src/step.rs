@@ -7,6 +7,7 @@ mod health;
 mod stopping;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodStatus;
 
 use crate::action::{Action, Note, NoteKind};
 use crate::backoff::{SETUP, after};
@@ -18,7 +19,8 @@ use crate::status;
 
 /// Takes the pod one event further.
 pub fn step(state: &State, event: Event, now: Timestamp) -> (State, Vec<Action>) {
-    let mut turn = Turn { state: state.clone(), now, out: Vec::new() };
+    let told = matches!(event, Event::PodUpdated(_));
+    let mut turn = Turn { state: state.clone(), now, out: Vec::new(), told };
     turn.state.start_time.get_or_insert(now);
     turn.observe(event);
     turn.remove_stale();
@@ -32,6 +34,8 @@ struct Turn {
     state: State,
     now: Timestamp,
     out: Vec<Action>,
+    /// The API has just told the object: what it says of the status may be stale or overwritten.
+    told: bool,
 }
 
 impl Turn {
@@ -269,7 +273,7 @@ impl Turn {
     fn report(&mut self) {
         if !self.state.deleted_from_api {
             let status = status::compute(&self.state, self.now);
-            if status != self.state.published {
+            if status != self.state.published || self.told && self.is_overwritten(&status) {
                 self.state.published = status.clone();
                 // First, so that the pod's address is known before its containers start.
                 self.out.insert(0, Action::UpdateStatus(Box::new(status)));
@@ -280,6 +284,11 @@ impl Turn {
             self.state.wake_at = wake;
             self.out.extend(wake.map(Action::WakeAt));
         }
+    }
+
+    /// Whether the API shows other values than the node's. Node lifecycle, for one, sets Ready=False on a silent node.
+    fn is_overwritten(&self, status: &PodStatus) -> bool {
+        self.state.pod.status.as_ref().is_none_or(|shown| status::merge(status, shown) != *shown)
     }
 
     fn next_wake(&self) -> Option<Timestamp> {

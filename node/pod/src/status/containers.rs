@@ -106,7 +106,7 @@ fn running(since: Timestamp) -> ContainerState {
 fn terminated(state: &State, ended: &Ended) -> ContainerState {
     let exit = &ended.exit;
     let terminated = ContainerStateTerminated {
-        container_id: Some(uri(state, &ended.id)),
+        container_id: (!ended.id.is_empty()).then(|| uri(state, &ended.id)),
         exit_code: exit.code,
         signal: exit.signal,
         reason: Some(exit.reason.clone()),
