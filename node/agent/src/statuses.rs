@@ -103,11 +103,13 @@ async fn write(client: &Client, wanted: &Wanted) -> Result<(), client::Error> {
         .transpose()
         .map_err(client::Error::Decode)?
         .unwrap_or_default();
-    let new = pod::status::merge(&wanted.status, &old);
-    if new == old {
+    // As JSON, because there times have the API's precision of seconds.
+    let json = |status: &PodStatus| serde_json::to_value(status).map_err(client::Error::Encode);
+    let new = json(&pod::status::merge(&wanted.status, &old))?;
+    if new == json(&old)? {
         return Ok(());
     }
-    current["status"] = serde_json::to_value(&new).map_err(client::Error::Encode)?;
+    current["status"] = new;
     match client.update_value(&pods, namespace, name, Some("status"), &current).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),

@@ -286,9 +286,15 @@ impl Turn {
         }
     }
 
-    /// Whether the API shows other values than the node's. Node lifecycle, for one, sets Ready=False on a silent node.
+    /// Whether the API shows another phase or condition than the node's. Node lifecycle, for one, sets Ready=False on
+    /// the pods of a silent node.
     fn is_overwritten(&self, status: &PodStatus) -> bool {
-        self.state.pod.status.as_ref().is_none_or(|shown| status::merge(status, shown) != *shown)
+        let Some(shown) = &self.state.pod.status else { return true };
+        let of = |list: &PodStatus, kind: &str| {
+            list.conditions.iter().flatten().find(|c| c.type_ == kind).map(|c| c.status.clone())
+        };
+        shown.phase != status.phase
+            || status::OWN_CONDITIONS.iter().any(|kind| of(shown, kind) != of(status, kind))
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
