@@ -14,6 +14,9 @@ pub mod table;
 pub mod validate;
 mod value;
 
+#[cfg(test)]
+mod testing;
+
 pub use columns::Column;
 pub use strategy::{Grace, Strategy};
 pub use table::{Conversion, Resource, Subresource, find, find_kind, resources};

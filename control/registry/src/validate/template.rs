@@ -31,9 +31,10 @@ fn template(template: &Value, selector: &Value, kind: &str) -> Vec<FieldError> {
     }
     let mut errors = Vec::new();
     let own = &template["metadata"]["labels"];
-    let matches = LabelSelector::from_json(selector)
-        .is_ok_and(|s| !selector.is_null() && !s.is_everything() && s.matches(&meta::string_map(own)));
-    if !matches && !labels::selector_is_empty(selector) {
+    // No selector selects nothing; an empty one everything.
+    let matches =
+        !selector.is_null() && LabelSelector::from_json(selector).is_ok_and(|s| s.matches(&meta::string_map(own)));
+    if !matches {
         let shown = if own.is_null() { Value::Null } else { own.clone() };
         errors.push(FieldError::invalid(
             format!("{PATH}.metadata.labels"),

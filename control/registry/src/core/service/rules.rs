@@ -44,7 +44,7 @@ pub(super) fn service(spec: &Value) -> Vec<FieldError> {
     if kind == "ExternalName" {
         errors.extend(external_name(spec));
     }
-    errors.extend(ports(spec, headless));
+    errors.extend(ports(spec));
     errors.extend(labels::labels(&spec["selector"], "spec.selector"));
     errors.extend(number::one_of(spec, "type", "spec", &TYPES, true));
     errors.extend(affinity(spec));
@@ -74,7 +74,7 @@ fn external_name(spec: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn ports(spec: &Value, headless: bool) -> Vec<FieldError> {
+fn ports(spec: &Value) -> Vec<FieldError> {
     let list = items(&spec["ports"]);
     let kind = text(spec, "type");
     let mut errors = Vec::new();
@@ -106,7 +106,7 @@ fn ports(spec: &Value, headless: bool) -> Vec<FieldError> {
         }
         if let Some(node) = int(port, "nodePort").filter(|n| *n != 0) {
             let path = format!("{path}.nodePort");
-            if kind == "ClusterIP" || headless {
+            if kind == "ClusterIP" {
                 errors.push(FieldError::forbidden(path.as_str(), "may not be used when `type` is 'ClusterIP'"));
             }
             if kind == "ExternalName" {
