@@ -1,1 +1,3 @@
-//! To be written.
+//! Measurements: each prints a table or one JSON document; `README.md` has their figures with command, kernel and commit.
+
+pub mod packet;

@@ -111,6 +111,8 @@ pub mod program {
     pub const FROM_OVERLAY: &str = "from_overlay";
     /// tcx egress of the VXLAN device: sets the tunnel key of what the node's own stack routes there.
     pub const TO_OVERLAY: &str = "to_overlay";
+    /// Does nothing: what the measuring harness costs by itself. Attached nowhere.
+    pub const EMPTY: &str = "empty";
     pub const CONNECT4: &str = "connect4";
     pub const CONNECT6: &str = "connect6";
     pub const SENDMSG4: &str = "sendmsg4";

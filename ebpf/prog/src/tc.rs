@@ -94,6 +94,11 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
     act(skb, &maps, verdict)
 }
 
+#[classifier]
+pub fn empty(_ctx: TcContext) -> i32 {
+    NEXT
+}
+
 /// The maps, with the clock of a test run.
 #[inline(always)]
 fn clock(skb: *mut __sk_buff) -> Maps {
