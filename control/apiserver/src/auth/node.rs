@@ -79,9 +79,9 @@ fn terms(selector: &str) -> impl Iterator<Item = (&str, &str)> {
 
 async fn is_bound(server: &Apiserver, node: &str, target: &Target) -> bool {
     let key = storage::core_key("pods", &target.namespace, &target.name);
-    let entry = server.config.store.get(&key).await.ok().flatten();
-    let pod = entry.and_then(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
-    pod.is_some_and(|pod| pod["spec"]["nodeName"] == node)
+    // A pod that is gone is nobody's: the verb answers 404, by which a node learns it.
+    let Ok(Some(entry)) = server.config.store.get(&key).await else { return true };
+    serde_json::from_slice::<Value>(&entry.value).is_ok_and(|pod| pod["spec"]["nodeName"] == node)
 }
 
 /// Does a pod bound to the node mention the secret, configmap or service account?
