@@ -15,6 +15,8 @@ pub mod pods;
 pub mod replica_set;
 pub mod service_account;
 pub mod taint_eviction;
+#[cfg(test)]
+mod testing;
 
 use ipnet::IpNet;
 use jiff::Timestamp;

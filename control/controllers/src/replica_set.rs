@@ -230,3 +230,6 @@ fn nonzero(count: i32) -> Option<i32> {
 fn to_i32(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
