@@ -24,6 +24,10 @@ impl Strategy for Endpoints {
         }
     }
 
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         for (i, subset) in items(&object["subsets"]).iter().enumerate() {

@@ -139,7 +139,12 @@ fn admitted(mut spec: Value) -> Value {
     value::set_default(&mut spec, "serviceAccountName", "default");
     let account = spec["serviceAccountName"].clone();
     value::set(&mut spec, "serviceAccount", account);
-    value::set_default(&mut spec, "priority", 0);
+    let priority = match text(&spec, "priorityClassName") {
+        "system-node-critical" => 2_000_001_000,
+        "system-cluster-critical" => 2_000_000_000,
+        _ => 0,
+    };
+    value::set_default(&mut spec, "priority", priority);
     value::set_default(&mut spec, "preemptionPolicy", "PreemptLowerPriority");
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let tolerated = value::items(&spec["tolerations"]).iter().any(|t| {

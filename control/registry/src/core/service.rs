@@ -83,6 +83,10 @@ impl Strategy for Service {
         }
     }
 
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
     fn validate_name(&self, name: &str) -> Vec<String> {
         names::dns_1035_label(name)
     }

@@ -38,7 +38,7 @@ pub fn requirements(resources: &Value, path: &str) -> Vec<FieldError> {
     for list in ["limits", "requests"] {
         for (name, value) in entries(&resources[list]) {
             let path = format!("{path}.{list}[{name}]");
-            errors.extend(resource_name(name, &format!("{path}")));
+            errors.extend(resource_name(name, &path));
             errors.extend(amount(value, &path));
             if name.contains('/') && quantity(value).is_some_and(|q| !q.is_whole()) {
                 errors.push(FieldError::invalid(path, value.clone(), "must be an integer"));

@@ -166,6 +166,13 @@ fn defaulting_again_changes_nothing() {
 }
 
 #[test]
+fn priorities_of_system_classes() {
+    let mut made = created(pod(json!({"priorityClassName": "system-node-critical", "containers": []})));
+    Pod.admit(&mut made);
+    assert_eq!(made["spec"]["priority"], 2_000_001_000);
+}
+
+#[test]
 fn pull_policies() {
     for (image, want) in [
         ("nginx", "Always"),

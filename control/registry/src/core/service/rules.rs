@@ -216,7 +216,7 @@ pub(super) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
         (now_first, Some(before_first)) if now_first != Some(before_first) => {
             vec![FieldError::invalid("spec.clusterIPs[0]", new["clusterIPs"].clone(), "may not change once set")]
         }
-        _ if text(old, "clusterIP") != "" && text(new, "clusterIP") != text(old, "clusterIP") => {
+        _ if !text(old, "clusterIP").is_empty() && text(new, "clusterIP") != text(old, "clusterIP") => {
             vec![FieldError::invalid("spec.clusterIPs[0]", json!([text(new, "clusterIP")]), "may not change once set")]
         }
         _ => Vec::new(),
