@@ -1,0 +1,102 @@
+//! Socket-level balancing.
+
+use abi::{Addr, BACKEND_DRAINING, Be16, IPPROTO_TCP, IPPROTO_UDP, SocketEntry, SocketValue};
+use packet::{
+    host::{Memory, v4, v6, world},
+    socket::{Call, Choice, connect, remember, reveal, send},
+};
+
+const NODE: u64 = 1;
+const POD: u64 = 77;
+
+fn call(addr: Addr, port: u16, proto: u8, netns: u64) -> Call {
+    Call { addr, port: Be16::new(port), proto, netns, random: 0 }
+}
+
+fn entry(choice: Choice) -> SocketEntry {
+    match choice {
+        Choice::Translate(entry) => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tcp_is_translated_at_connect_udp_of_pods_is_not() {
+    let m = world();
+    let vip = v4("10.96.0.20");
+    let chosen = entry(connect(&m, &call(vip, 80, IPPROTO_TCP, POD)));
+    assert_eq!((chosen.service, chosen.service_port), (vip, Be16::new(80)));
+    assert_eq!((chosen.backend, chosen.backend_port), (v4("10.244.1.2"), Be16::new(8080)));
+    assert_eq!(connect(&m, &call(vip, 80, IPPROTO_UDP, POD)), Choice::Keep);
+    assert!(matches!(connect(&m, &call(vip, 80, IPPROTO_UDP, NODE)), Choice::Translate(_)));
+    assert_eq!(connect(&m, &call(vip, 81, IPPROTO_TCP, POD)), Choice::Keep);
+    assert_eq!(connect(&m, &call(v4("10.96.0.21"), 80, IPPROTO_TCP, POD)), Choice::Refuse);
+    assert_eq!(connect(&Memory::default(), &call(vip, 80, IPPROTO_TCP, POD)), Choice::Keep);
+}
+
+#[test]
+fn node_ports_answer_on_the_nodes_addresses_and_on_its_own_loopback() {
+    let m = world();
+    for (addr, netns, expected) in [
+        (v4("192.0.2.1"), POD, true),
+        (v4("169.254.1.1"), POD, true),
+        (v4("127.0.0.1"), NODE, true),
+        (v4("127.0.0.1"), POD, false),
+        (v4("0.0.0.0"), NODE, true),
+        (v6("::1"), NODE, true),
+        (v6("::1"), POD, false),
+        (v4("192.0.2.2"), NODE, false),
+        (v4("203.0.113.9"), NODE, false),
+    ] {
+        let choice = connect(&m, &call(addr, 30080, IPPROTO_TCP, netns));
+        assert_eq!(matches!(choice, Choice::Translate(_)), expected, "{addr:?} {netns}");
+    }
+}
+
+#[test]
+fn a_datagram_to_the_same_service_keeps_its_backend() {
+    let mut m = world();
+    let vip = v4("10.96.0.20");
+    let mut known = SocketValue::default();
+    let first = entry(send(&m, &call(vip, 80, IPPROTO_UDP, POD), Some(&known)));
+    remember(&mut known, &first);
+    // Another number would have chosen another backend.
+    let other = Call { random: u32::MAX, ..call(vip, 80, IPPROTO_UDP, POD) };
+    assert_ne!(entry(send(&m, &other, None)), first);
+    assert_eq!(entry(send(&m, &other, Some(&known))), first);
+    m.backends.get_mut(&first.backend_id).expect("it was chosen").flags |= BACKEND_DRAINING;
+    assert_ne!(entry(send(&m, &other, Some(&known))), first);
+}
+
+#[test]
+fn peers_show_the_service() {
+    let m = world();
+    let mut known = SocketValue::default();
+    let vips = ["10.96.0.20", "10.96.0.22", "10.96.0.10"].map(v4);
+    for (vip, port) in vips.into_iter().zip([80, 80, 53]) {
+        let chosen = entry(send(&m, &call(vip, port, IPPROTO_UDP, POD), Some(&known)));
+        remember(&mut known, &chosen);
+        assert_eq!(reveal(&known, &chosen.backend, chosen.backend_port).map(|(_, port)| port), Some(Be16::new(port)));
+    }
+    assert_eq!(reveal(&known, &v4("169.254.1.1"), Be16::new(53)), Some((vips[2], Be16::new(53))));
+    assert_eq!(reveal(&known, &v4("169.254.1.1"), Be16::new(54)), None);
+    assert_eq!(reveal(&known, &v4("10.96.0.20"), Be16::new(80)), None);
+}
+
+#[test]
+fn a_socket_remembers_its_latest_services() {
+    let mut known = SocketValue::default();
+    let at = |n: u16| SocketEntry {
+        backend: v4("10.244.1.2"),
+        service: v4("10.96.0.1"),
+        backend_port: Be16::new(n),
+        service_port: Be16::new(1_000 + n),
+        backend_id: 1,
+    };
+    for n in 1..=6 {
+        remember(&mut known, &at(n));
+        remember(&mut known, &at(n));
+    }
+    let seen = |n: u16| reveal(&known, &v4("10.244.1.2"), Be16::new(n)).is_some();
+    assert_eq!([1, 2, 3, 4, 5, 6].map(seen), [false, false, true, true, true, true]);
+}
