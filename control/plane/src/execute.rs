@@ -1,23 +1,22 @@
 //! Carries plans out: the only way from a decision to the API.
 
-use api::Gvr;
+use api::{Gvr, Revision};
 use client::{Client, DeleteParams, Error, ListParams, Patch};
 use futures::future::join_all;
 use reconcile::{Action, EventRecord, EventWrite, Outcome, Plan, Preconditions, Propagation, Recorder, Write, batches};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::views::Views;
-
 /// Writes events for one component. Failures to do so are logged and forgotten: an event is no promise.
 #[derive(Clone)]
-pub(crate) struct Events {
+pub struct Events {
     client: Client,
     component: &'static str,
     recorder: Arc<Mutex<Recorder>>,
 }
 
 impl Events {
+    /// A recorder for this component.
     pub fn new(client: Client, component: &'static str) -> Events {
         Events { client, component, recorder: Arc::default() }
     }
@@ -65,8 +64,9 @@ enum Fate {
     Failed,
 }
 
-/// Executes a plan and says how it ended, with the revision that the View must reach before the next look.
-pub(crate) async fn execute(client: &Client, views: &Views, events: &Events, plan: &Plan) -> Outcome {
+/// Executes a plan and says how it ended, with the revision that the View must reach before the next look: `written`
+/// gives the store's present one.
+pub async fn execute(client: &Client, written: impl Fn() -> Revision, events: &Events, plan: &Plan) -> Outcome {
     let mut fate = Fate::Done;
     for batch in batches(&plan.writes) {
         let writes = plan.writes[batch].iter().filter(|write| match fate {
@@ -79,7 +79,7 @@ pub(crate) async fn execute(client: &Client, views: &Views, events: &Events, pla
             fate = worse(fate, outcome);
         }
     }
-    let written = (!plan.writes.is_empty()).then(|| views.written());
+    let written = (!plan.writes.is_empty()).then(written);
     if matches!(fate, Fate::Done) {
         for event in &plan.events {
             events.record(event).await;

@@ -5,7 +5,7 @@
 //! cancelled; their own crates and modules list what they spawn in turn. Channels: none here; the store's watch feeds
 //! [`views`], which the last three read.
 
-mod execute;
+pub mod execute;
 mod extra;
 pub mod join;
 pub mod kubeconfig;
@@ -70,7 +70,7 @@ pub enum Error {
     Pki(#[from] pki::Error),
     /// The store.
     #[error("cannot open the store {path}: {source}")]
-    Store { path: PathBuf, source: store::Error },
+    Store { path: PathBuf, source: store::OpenError },
     /// The API server.
     #[error("cannot start the API server: {0}")]
     Apiserver(#[from] apiserver::Error),

@@ -91,7 +91,7 @@ async fn run(controller: Arc<dyn Controller>, client: Client, mut views: Views) 
                 for write in &plan.writes {
                     tracing::debug!(controller = name, %key, %write, "writing");
                 }
-                let outcome = execute(&client, &views, &events, &plan).await;
+                let outcome = execute(&client, || views.written(), &events, &plan).await;
                 // The controller is gone only at shutdown.
                 let _ = finished.send((key, outcome)).await;
             });

@@ -91,7 +91,7 @@ async fn run(client: Client, mut views: Views) {
 }
 
 /// Binds a pod to a node; false if that failed.
-async fn bind(client: &Client, events: &Events, pod: &Pod, node: &str) -> bool {
+pub async fn bind(client: &Client, events: &Events, pod: &Pod, node: &str) -> bool {
     let (namespace, name) = names(pod);
     let body = json!({
         "apiVersion": "v1",
@@ -116,7 +116,7 @@ async fn bind(client: &Client, events: &Events, pod: &Pod, node: &str) -> bool {
 }
 
 /// Says why no node can take the pod, in its condition and in an event.
-async fn report(client: &Client, events: &Events, pod: &Pod, message: &str) {
+pub async fn report(client: &Client, events: &Events, pod: &Pod, message: &str) {
     let (namespace, name) = names(pod);
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let known = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");

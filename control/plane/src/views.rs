@@ -123,7 +123,8 @@ fn fold(reflector: &mut Reflector, event: Result<Arc<Event>, store::Error>) -> b
     }
 }
 
-fn input(event: &Event) -> Option<Input> {
+/// What one event of the store is to a reflector.
+pub fn input(event: &Event) -> Option<Input> {
     let revision = api::Revision(event.revision.0);
     let Some((kind, key)) = Kind::from_store_key(&event.key) else { return Some(Input::Bookmark(revision)) };
     match &event.value {
@@ -138,7 +139,11 @@ fn input(event: &Event) -> Option<Input> {
     }
 }
 
-async fn restart(store: &dyn Backend, reflector: &mut Reflector) -> Result<Revision, store::Error> {
+/// Lists the whole store into the reflector; a watch from the revision returned misses nothing.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn restart(store: &dyn Backend, reflector: &mut Reflector) -> Result<Revision, store::Error> {
     let mut objects = Vec::new();
     let mut at = None;
     let mut after: Option<String> = None;
