@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::links::Side;
 use super::{Datapath, Error, Options, sys};
-use crate::netlink::{Link, Mac, Netlink};
+use crate::netlink::{Link, Netlink};
 use crate::{mount, sysctl};
 
 /// Name of the VXLAN device.
@@ -17,9 +17,6 @@ const VNI: u32 = 1;
 const OVERLAY_BYTES: u32 = 50;
 /// IPv6 needs links of 1280 bytes (RFC 8200 section 5).
 const POD_MTU_MIN: u32 = 1280;
-/// The same on every node, so that the stack takes what other nodes' stacks send: without ARP a device addresses all
-/// frames to itself.
-const OVERLAY_MAC: Mac = Mac([0x02, 0x67, 0x6e, 0x00, 0x00, 0x01]);
 /// Lowest source port of masquerade.
 pub const SNAT_FIRST: u16 = 1024;
 /// Lowest NodePort; masquerade stays below.
@@ -48,12 +45,10 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
     match netlink.find_link(OVERLAY)? {
         Some(link) if link.kind != "vxlan" => return Err(Error::Foreign(link.name)),
         Some(_) => {}
-        None => netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), Some(OVERLAY_MAC))?,
+        // A random MAC: a VXLAN device drops frames from its own (vxlan_set_mac in the kernel), so nodes' must differ.
+        None => netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), None)?,
     }
     let overlay = netlink.link(OVERLAY)?;
-    if overlay.mac != OVERLAY_MAC {
-        netlink.set_mac(OVERLAY, OVERLAY_MAC)?;
-    }
     if overlay.mtu != pod_mtu {
         netlink.set_mtu(OVERLAY, pod_mtu)?;
     }
@@ -64,6 +59,8 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
         ("ipv4/conf/all/rp_filter".to_owned(), "0"),
         (format!("ipv4/conf/{OVERLAY}/rp_filter"), "0"),
     ])?;
+    // No router solicitations into the overlay; a kernel without IPv6 has no such setting.
+    let _ = sysctl::write_here(&[(format!("ipv6/conf/{OVERLAY}/addr_gen_mode"), "1")]);
     if !overlay.up {
         netlink.set_up(OVERLAY)?;
     }

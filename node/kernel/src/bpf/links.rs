@@ -18,6 +18,16 @@ pub enum Side {
     Egress,
 }
 
+/// A pinned attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedLink {
+    pub name: String,
+    /// The kernel's number of the link; another number is another link.
+    pub id: u32,
+    /// The kernel's number of its program.
+    pub program_id: u32,
+}
+
 /// The socket programs and where each goes.
 const SOCKET: [(&str, bpf_attach_type); 8] = [
     (program::CONNECT4, BPF_CGROUP_INET4_CONNECT),
@@ -78,6 +88,18 @@ impl Links {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(Error::Link { what: "unpin", name: name.to_owned(), source }),
         }
+    }
+
+    /// Every pinned link with its kernel numbers.
+    pub fn describe(&self) -> Result<Vec<PinnedLink>, Error> {
+        let describe = |name: String| {
+            let info = sys::get(&self.dir.join(&name)).and_then(|fd| sys::link_info(fd.as_fd()));
+            match info {
+                Ok(info) => Ok(PinnedLink { name, id: info.id, program_id: info.prog_id }),
+                Err(source) => Err(Error::Link { what: "inspect", name, source }),
+            }
+        };
+        self.names()?.into_iter().map(describe).collect()
     }
 
     /// Names of all pinned links.

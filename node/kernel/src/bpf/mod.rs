@@ -10,6 +10,7 @@ mod sys;
 mod table;
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -18,6 +19,7 @@ use datapath::{Observed, Plan, Step};
 use ipnet::IpNet;
 
 pub use device::{OVERLAY, SNAT_FIRST, remove};
+pub use links::PinnedLink;
 pub use pod::{Attached, PodLink};
 
 use crate::netlink::{self, Netlink};
@@ -183,6 +185,19 @@ impl Datapath {
         };
         observed.recover_cursors();
         Ok(observed)
+    }
+
+    /// Every pinned attachment.
+    pub fn links(&self) -> Result<Vec<PinnedLink>, Error> {
+        self.links.describe()
+    }
+
+    /// The counters by their number in `abi::Counter`, summed over CPUs.
+    pub fn counters(&self) -> Result<Vec<u64>, Error> {
+        let pins = self.options.pin_dir.join(abi::SCHEMA);
+        let map = object::open_map(&pins, map::COUNTERS)?;
+        let fail = |source| Error::Map { what: "read", map: map::COUNTERS, source };
+        (0..abi::COUNTERS).map(|index| sys::lookup_per_cpu(map.as_fd(), index).map_err(fail)).collect()
     }
 
     /// Executes a plan in order; neighbouring writes to one table are one call.

@@ -4,7 +4,7 @@
 //! kernel takes the rest as zero.
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -129,6 +129,17 @@ fn present(result: io::Result<i64>) -> io::Result<bool> {
     }
 }
 
+/// Sum over all CPUs of one u64 entry of a per-CPU array. The kernel writes one value for each possible CPU.
+pub fn lookup_per_cpu(map: BorrowedFd<'_>, index: u32) -> io::Result<u64> {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last = possible.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
+    let cpus = last.ok_or(io::ErrorKind::InvalidData)? + 1;
+    let mut values = vec![0_u8; cpus * size_of::<u64>()];
+    lookup(map, &index.to_ne_bytes(), &mut values)?;
+    let chunks = values.chunks_exact(size_of::<u64>());
+    Ok(chunks.map(|c| u64::from_ne_bytes(c.try_into().expect("chunks have eight bytes"))).sum())
+}
+
 /// Room for the cursor of a batched lookup: the kernel stores a key or a bucket number.
 pub const CURSOR: usize = 64;
 
@@ -205,8 +216,8 @@ pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
     info(fd)
 }
 
-/// Tag of a program's instructions and the ids of the maps it uses, sorted.
-pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<u32>)> {
+/// What a program is: the tag of its instructions, and its maps.
+pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<MapIdentity>)> {
     let counted: bpf_prog_info = info(fd)?;
     let mut ids = vec![0_u32; counted.nr_map_ids as usize];
     // SAFETY: all zeroes is a valid bpf_prog_info.
@@ -214,8 +225,30 @@ pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<u32>)> {
     request.nr_map_ids = ids.len() as u32;
     request.map_ids = ids.as_mut_ptr() as u64;
     fill(fd, &mut request)?;
-    ids.sort_unstable();
-    Ok((request.tag, ids))
+    let mut maps = ids.into_iter().map(map_identity).collect::<io::Result<Vec<_>>>()?;
+    maps.sort();
+    Ok((request.tag, maps))
+}
+
+/// A map that a program uses. Constants are in a map of their own a load (libbpf calls it `.rodata`): equal contents
+/// are as good as the same map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MapIdentity {
+    Shared(u32),
+    Constants(Vec<u8>),
+}
+
+fn map_identity(id: u32) -> io::Result<MapIdentity> {
+    /// `BPF_F_RDONLY_PROG`: programs cannot write it.
+    const READ_ONLY: u32 = 1 << 7;
+    let fd = bpf(BPF_MAP_GET_FD_BY_ID, &mut ById { id, ..ById::default() }).map(owned)?;
+    let info = map_info(fd.as_fd())?;
+    if info.map_flags & READ_ONLY == 0 || info.max_entries != 1 {
+        return Ok(MapIdentity::Shared(id));
+    }
+    let mut value = vec![0_u8; info.value_size as usize];
+    lookup(fd.as_fd(), &0_u32.to_ne_bytes(), &mut value)?;
+    Ok(MapIdentity::Constants(value))
 }
 
 /// Loads a tcx program that does nothing; for probing.

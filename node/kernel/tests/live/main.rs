@@ -1,0 +1,11 @@
+//! The data plane on real packets: nodes, pods and an outside host as network namespaces on one machine.
+//!
+//! Needs root and a binary with the BPF programs (`cargo xtask test` sees to both). Everything a test makes carries the
+//! process id in its name and goes away with the test.
+mod net;
+mod world;
+
+mod lifecycle;
+mod node_port;
+mod pods;
+mod services;

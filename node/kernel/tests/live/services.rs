@@ -1,0 +1,118 @@
+//! ClusterIP by socket hooks and by packets.
+use std::net::UdpSocket;
+
+use kernel::netns;
+
+use crate::net::{Server, ask, at, sock, spread, talk};
+use crate::world::{Pod, World, service};
+
+fn serve(pods: &[&Pod]) -> Vec<Server> {
+    let start = |(i, pod): (usize, &&Pod)| Server::start(&pod.netns, sock(pod.ip, 8080), &format!("b{i}"));
+    pods.iter().enumerate().map(start).collect()
+}
+
+#[test]
+fn sockets_are_balanced_and_show_the_service() {
+    let mut world = World::new(2);
+    let (client, one, two) = (world.pod(0), world.pod(0), world.pod(1));
+    let _servers = serve(&[&one, &two]);
+    world.service(service("web", "10.96.7.7", &[&one, &two]));
+    let vip = at("10.96.7.7:80");
+    world.in_pod(&client, || {
+        let counts = spread(vip, 40);
+        assert_eq!(counts.len(), 2, "{counts:?}");
+        let mut open = talk(vip).unwrap();
+        assert_eq!(open.stream.peer_addr().unwrap(), vip);
+        assert_eq!(open.seen.ip(), client.ip, "the client's address is kept");
+        open.echo(500_000).unwrap();
+
+        let unconnected = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..10 {
+            assert_eq!(ask(&unconnected, vip).unwrap().1.ip(), client.ip);
+        }
+        let connected = UdpSocket::bind("0.0.0.0:0").unwrap();
+        connected.connect(vip).unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), vip);
+        connected.set_read_timeout(Some(crate::net::DEADLINE)).unwrap();
+        for _ in 0..10 {
+            connected.send(b"?").unwrap();
+            let mut buffer = [0; 64];
+            let (count, from) = connected.recv_from(&mut buffer).unwrap();
+            assert!(count > 0);
+            assert_eq!(from, vip);
+        }
+    });
+}
+
+#[test]
+fn packets_are_balanced_where_no_socket_hook_is() {
+    let mut world = World::new(2);
+    let (client, one, two) = (world.pod(0), world.pod(0), world.pod(1));
+    let _servers = serve(&[&one, &two]);
+    world.service(service("web", "10.96.7.7", &[&one, &two]));
+    let vip = at("10.96.7.7:80");
+    // Not in the node's cgroup: as a socket made before the daemon first started.
+    netns::run_in(&client.netns, || {
+        let counts = spread(vip, 40);
+        assert_eq!(counts.len(), 2, "{counts:?}");
+        let mut open = talk(vip).unwrap();
+        assert_eq!(open.seen.ip(), client.ip);
+        open.echo(500_000).unwrap();
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..10 {
+            assert_eq!(ask(&socket, vip).unwrap().1.ip(), client.ip);
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_pod_reaches_itself_through_its_service() {
+    let mut world = World::new(1);
+    let pod = world.pod(0);
+    let _server = serve(&[&pod]);
+    world.service(service("self", "10.96.7.8", &[&pod]));
+    let vip = at("10.96.7.8:80");
+    world.in_pod(&pod, || talk(vip).unwrap().echo(10_000).unwrap());
+    netns::run_in(&pod.netns, || talk(vip).unwrap().echo(10_000).unwrap()).unwrap();
+}
+
+#[test]
+fn nodes_reach_services() {
+    let mut world = World::new(2);
+    let backend = world.pod(1);
+    let _server = serve(&[&backend]);
+    world.service(service("web", "10.96.7.7", &[&backend]));
+    for index in 0..2 {
+        let netns = world.nodes[index].netns.clone();
+        world.on_node(index, &netns, || talk(at("10.96.7.7:80")).unwrap().echo(10_000).unwrap());
+    }
+}
+
+#[test]
+fn a_service_without_endpoints_refuses_at_once() {
+    let mut world = World::new(1);
+    let pod = world.pod(0);
+    world.service(service("empty", "10.96.7.9", &[]));
+    let vip = at("10.96.7.9:80");
+    let begin = std::time::Instant::now();
+    assert!(world.in_pod(&pod, || talk(vip).is_err()));
+    assert!(begin.elapsed() < crate::net::DEADLINE, "no timeout");
+}
+
+#[test]
+fn endpoints_come_and_go() {
+    let mut world = World::new(2);
+    let (client, one, two) = (world.pod(0), world.pod(0), world.pod(1));
+    let _servers = serve(&[&one, &two]);
+    let vip = at("10.96.7.7:80");
+    for turn in 0..3 {
+        for (pods, want) in [(vec![&one], "b0"), (vec![&two], "b1")] {
+            world.service(service("web", "10.96.7.7", &pods));
+            let counts = world.in_pod(&client, || spread(vip, 5));
+            assert_eq!(counts.keys().collect::<Vec<_>>(), [want], "turn {turn} by socket");
+            let counts = netns::run_in(&client.netns, || spread(vip, 5)).unwrap();
+            assert_eq!(counts.keys().collect::<Vec<_>>(), [want], "turn {turn} by packet");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A cluster of namespaces: an underlay bridge, nodes on it, an outside host, pods on the nodes.
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use datapath::{Dns, Local, Observed, State};
+use ipnet::IpNet;
+use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
+use kernel::{Attached, Datapath, Options, PodLink, cgroup, mount, netns};
+use wire::fabric::{Delta, Endpoint, EndpointPort, EndpointState, Node as NodeRecord, Protocol, Service, ServicePort};
+
+/// Gateway of pods, as everywhere in Gannet.
+pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+/// The outside host's address on the underlay.
+pub const OUTSIDE: &str = "10.89.0.1";
+
+/// One world at a time: sockets take the process's cgroup, and there is only one process.
+static ONE: Mutex<()> = Mutex::new(());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Every namespace of one test.
+pub struct World {
+    pub nodes: Vec<Node>,
+    pub outside: PathBuf,
+    pub state: State,
+    prefix: String,
+    namespaces: Vec<String>,
+    home: PathBuf,
+    _dir: tempfile::TempDir,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// A node: a namespace with an uplink and a data plane.
+pub struct Node {
+    pub name: String,
+    pub netns: PathBuf,
+    pub ip: IpAddr,
+    pub cidr: IpNet,
+    pub cgroup: PathBuf,
+    pub options: Options,
+    pub datapath: Option<Datapath>,
+    pub observed: Observed,
+    pub local: Local,
+    pods: u8,
+}
+
+/// A pod: a namespace attached to a node.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub node: usize,
+    pub ip: IpAddr,
+    pub netns: PathBuf,
+    pub link: PodLink,
+    pub attached: Attached,
+}
+
+impl World {
+    /// A world of `count` nodes that know each other, without pods and Services.
+    pub fn new(count: usize) -> World {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("gnt{}-{number}", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
+        let mut world = World {
+            nodes: Vec::new(),
+            outside: PathBuf::new(),
+            state: State::default(),
+            prefix,
+            namespaces: Vec::new(),
+            home: own_cgroup(),
+            _dir: dir,
+            _one: one,
+        };
+        let underlay = world.namespace("underlay");
+        let bridge = Netlink::in_netns(&underlay).unwrap();
+        bridge.add_bridge("br0").unwrap();
+        bridge.set_up("br0").unwrap();
+        world.outside = world.plug(&bridge, "outside", OUTSIDE);
+        for index in 0..count {
+            let ip = format!("10.89.0.{}", 10 + index);
+            let netns = world.plug(&bridge, &format!("node{index}"), &ip);
+            let node = world.node(index, netns, ip.parse().unwrap());
+            world.nodes.push(node);
+        }
+        let nodes = world.nodes.iter().map(Node::record).collect();
+        world.apply(Delta { epoch: 1, full: true, nodes, ..Delta::default() });
+        world
+    }
+
+    /// Folds a delta into every node's tables.
+    pub fn apply(&mut self, delta: Delta) {
+        assert_eq!(self.state.apply(&delta).unwrap(), []);
+        for node in &mut self.nodes {
+            node.commit(&self.state);
+        }
+    }
+
+    /// Adds or replaces a Service on every node.
+    pub fn service(&mut self, service: Service) {
+        let epoch = self.state.epoch.0 + 1;
+        self.apply(Delta { epoch, services: vec![service], ..Delta::default() });
+    }
+
+    /// Makes a pod on a node.
+    pub fn pod(&mut self, node: usize) -> Pod {
+        let serial = self.nodes[node].pods;
+        self.nodes[node].pods += 1;
+        let netns = self.namespace(&format!("pod{node}{serial}"));
+        let IpNet::V4(cidr) = self.nodes[node].cidr else { panic!("the test's pods are IPv4") };
+        let ip = IpAddr::from(Ipv4Addr::from(u32::from(cidr.network()) + 2 + u32::from(serial)));
+        let link = PodLink {
+            host_ifname: format!("gn{:08x}{serial:03x}", std::process::id()),
+            netns: netns.clone(),
+            ifname: "eth0".into(),
+            addresses: vec![ip],
+        };
+        let attached = self.nodes[node].datapath().attach_pod(&link).unwrap();
+        Pod { node, ip, netns, link, attached }
+    }
+
+    /// Runs inside a namespace with sockets that belong to the node's cgroup, as those of its pods do.
+    pub fn on_node<T: Send>(&self, node: usize, netns: &Path, work: impl FnOnce() -> T + Send) -> T {
+        cgroup::add_process(&self.nodes[node].cgroup, std::process::id()).unwrap();
+        // Also when `work` fails: the world's end kills what is left in its cgroups.
+        let _home = Home(&self.home);
+        netns::run_in(netns, work).unwrap()
+    }
+
+    /// Runs inside a pod, socket hooks included.
+    pub fn in_pod<T: Send>(&self, pod: &Pod, work: impl FnOnce() -> T + Send) -> T {
+        self.on_node(pod.node, &pod.netns, work)
+    }
+
+    fn namespace(&mut self, name: &str) -> PathBuf {
+        let name = format!("{}-{name}", self.prefix);
+        let path = netns::create(&name).unwrap();
+        self.namespaces.push(name);
+        Netlink::in_netns(&path).unwrap().set_up("lo").unwrap();
+        path
+    }
+
+    /// A namespace with `eth0` on the bridge.
+    fn plug(&mut self, bridge: &Netlink, name: &str, ip: &str) -> PathBuf {
+        let path = self.namespace(name);
+        let port = format!("p{name}");
+        bridge
+            .add_veth(&Veth {
+                name: &port,
+                mac: None,
+                peer_name: "eth0",
+                peer_mac: None,
+                peer: PeerPlace::Netns(&path),
+                mtu: None,
+            })
+            .unwrap();
+        bridge.set_master(&port, "br0").unwrap();
+        bridge.set_up(&port).unwrap();
+        let inside = Netlink::in_netns(&path).unwrap();
+        inside.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
+        inside.set_up("eth0").unwrap();
+        if ip != OUTSIDE {
+            let everywhere = "0.0.0.0/0".parse().unwrap();
+            inside.replace_route(&Route::through(everywhere, OUTSIDE.parse().unwrap(), "eth0")).unwrap();
+        }
+        path
+    }
+
+    fn node(&mut self, index: usize, netns: PathBuf, ip: IpAddr) -> Node {
+        let cgroup = cgroup::create(&format!("{}/node{index}", self.prefix)).unwrap();
+        let options = Options {
+            pin_dir: self._dir.path().join(format!("bpf{index}")),
+            cgroup: cgroup.clone(),
+            netns: netns.clone(),
+            uplink: "eth0".into(),
+            node_ips: vec![ip],
+            gateway: GATEWAY,
+        };
+        let datapath = Datapath::open(options.clone()).unwrap();
+        let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();
+        let local = Local {
+            node_name: format!("node{index}"),
+            addresses: vec![ip],
+            pod_cidrs: vec![cidr],
+            service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+            dns: Some(Dns { service: "10.96.0.10:53".parse().unwrap(), server: SocketAddr::new(GATEWAY, 53) }),
+            config: datapath.config(),
+        };
+        let observed = datapath.observe().unwrap();
+        Node {
+            name: format!("node{index}"),
+            netns,
+            ip,
+            cidr,
+            cgroup,
+            options,
+            datapath: Some(datapath),
+            observed,
+            local,
+            pods: 0,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.datapath = None;
+            let _ = mount::unmount_below(&node.options.pin_dir);
+        }
+        for name in &self.namespaces {
+            let _ = netns::delete(name);
+        }
+        let _ = cgroup::remove(&self.prefix);
+    }
+}
+
+/// Brings the process back to the cgroup it came from.
+struct Home<'a>(&'a Path);
+
+impl Drop for Home<'_> {
+    fn drop(&mut self) {
+        cgroup::add_process(self.0, std::process::id()).unwrap();
+    }
+}
+
+impl Node {
+    pub fn datapath(&self) -> &Datapath {
+        self.datapath.as_ref().unwrap()
+    }
+
+    fn record(&self) -> NodeRecord {
+        NodeRecord {
+            name: self.name.clone(),
+            internal_ips: vec![self.ip.to_string()],
+            pod_cidrs: vec![self.cidr.to_string()],
+        }
+    }
+
+    fn commit(&mut self, state: &State) {
+        let desired = datapath::compile(state, &self.local);
+        let plan = datapath::diff(&desired, &self.observed);
+        self.datapath().apply(&plan).unwrap();
+        plan.steps.iter().for_each(|step| self.observed.apply(step));
+    }
+}
+
+/// A Service on TCP and UDP port 80 whose endpoints listen on 8080.
+pub fn service(name: &str, vip: &str, endpoints: &[&Pod]) -> Service {
+    let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+    let ports = protocols.map(|(name, protocol)| ServicePort {
+        name: name.into(),
+        protocol: protocol.into(),
+        port: 80,
+        node_port: 0,
+    });
+    let endpoint = |pod: &&Pod| Endpoint {
+        ip: pod.ip.to_string(),
+        node: format!("node{}", pod.node),
+        state: EndpointState::Ready.into(),
+        ports: protocols
+            .map(|(name, protocol)| EndpointPort { name: name.into(), protocol: protocol.into(), port: 8080 })
+            .into(),
+        ..Endpoint::default()
+    };
+    Service {
+        namespace: "default".into(),
+        name: name.into(),
+        cluster_ips: vec![vip.into()],
+        ports: ports.into(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        ..Service::default()
+    }
+}
+
+/// The same with a NodePort.
+pub fn node_port(mut service: Service, port: u32) -> Service {
+    for entry in &mut service.ports {
+        entry.node_port = port;
+    }
+    service
+}
+
+/// The v2 cgroup this process is in.
+fn own_cgroup() -> PathBuf {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
+    cgroup::v2_mount().unwrap().join(path)
+}
