@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use abi::program;
 use aya_obj::generated::bpf_attach_type::{self, *};
 
+use super::object::is_state;
 use super::{Error, sys};
 
 /// Side of an interface.
@@ -169,8 +170,8 @@ impl Links {
 fn same_program(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> bool {
     let attached = sys::link_info(link)
         .and_then(|info| sys::prog_by_id(info.prog_id))
-        .and_then(|fd| sys::prog_identity(fd.as_fd()));
-    match (attached, sys::prog_identity(program)) {
+        .and_then(|fd| sys::prog_identity(fd.as_fd(), is_state));
+    match (attached, sys::prog_identity(program, is_state)) {
         (Ok(old), Ok(new)) => old == new,
         (Err(_), _) | (_, Err(_)) => false,
     }

@@ -72,6 +72,11 @@ impl Object {
     }
 }
 
+/// Whether a map of this name holds state and is pinned.
+pub fn is_state(name: &[u8]) -> bool {
+    SHAPES.iter().any(|shape| shape.0.as_bytes() == name)
+}
+
 /// Opens a pinned map.
 pub fn open_map(pins: &Path, name: &'static str) -> Result<OwnedFd, Error> {
     sys::get(&pins.join(name)).map_err(|source| Error::Map { what: "open", map: name, source })

@@ -216,8 +216,11 @@ pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
     info(fd)
 }
 
-/// What a program is: the tag of its instructions, and its maps.
-pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<MapIdentity>)> {
+/// What a program is: the tag of its instructions, and its maps. `is_state` tells the names of pinned maps.
+pub fn prog_identity(
+    fd: BorrowedFd<'_>,
+    is_state: impl Fn(&[u8]) -> bool,
+) -> io::Result<([u8; 8], Vec<MapIdentity>)> {
     let counted: bpf_prog_info = info(fd)?;
     let mut ids = vec![0_u32; counted.nr_map_ids as usize];
     // SAFETY: all zeroes is a valid bpf_prog_info.
@@ -225,26 +228,33 @@ pub fn prog_identity(fd: BorrowedFd<'_>) -> io::Result<([u8; 8], Vec<MapIdentity
     request.nr_map_ids = ids.len() as u32;
     request.map_ids = ids.as_mut_ptr() as u64;
     fill(fd, &mut request)?;
-    let mut maps = ids.into_iter().map(map_identity).collect::<io::Result<Vec<_>>>()?;
+    let mut maps = ids.into_iter().map(|id| map_identity(id, &is_state)).collect::<io::Result<Vec<_>>>()?;
     maps.sort();
     Ok((request.tag, maps))
 }
 
-/// A map that a program uses. Constants are in a map of their own a load (libbpf calls it `.rodata`): equal contents
-/// are as good as the same map.
+/// A map that a program uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MapIdentity {
-    Shared(u32),
+    /// One of the pinned maps: it must be the very same.
+    State(u32),
+    /// Constants are in a map of their own a load: equal contents are as good.
     Constants(Vec<u8>),
+    /// Working space that holds nothing between packets: name, bytes of a value.
+    Scratch([libc::c_char; 16], u32),
 }
 
-fn map_identity(id: u32) -> io::Result<MapIdentity> {
+fn map_identity(id: u32, is_state: impl Fn(&[u8]) -> bool) -> io::Result<MapIdentity> {
     /// `BPF_F_RDONLY_PROG`: programs cannot write it.
     const READ_ONLY: u32 = 1 << 7;
     let fd = bpf(BPF_MAP_GET_FD_BY_ID, &mut ById { id, ..ById::default() }).map(owned)?;
     let info = map_info(fd.as_fd())?;
+    let name: Vec<u8> = info.name.iter().map(|c| *c as u8).take_while(|c| *c != 0).collect();
+    if is_state(&name) {
+        return Ok(MapIdentity::State(id));
+    }
     if info.map_flags & READ_ONLY == 0 || info.max_entries != 1 {
-        return Ok(MapIdentity::Shared(id));
+        return Ok(MapIdentity::Scratch(info.name, info.value_size));
     }
     let mut value = vec![0_u8; info.value_size as usize];
     lookup(fd.as_fd(), &0_u32.to_ne_bytes(), &mut value)?;

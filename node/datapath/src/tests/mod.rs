@@ -1,0 +1,7 @@
+//! Scenarios as text, in every order of arrival; and that no prefix of a plan shows anything but old or new.
+mod order;
+mod scenario;
+mod scenarios;
+mod state;
+
+pub use scenario::{check, local, parse};

@@ -1,0 +1,238 @@
+//! Fabric in, tables out.
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn nothing() {
+    check(
+        "",
+        expect![[r#"
+        route 10.96.0.0/16 services
+        route 10.244.0.0/24 local pods
+        route 10.0.0.1/32 this node
+        route 169.254.1.1/32 this node
+        service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+        service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+    "#]],
+    );
+}
+
+#[test]
+fn nodes() {
+    check(
+        "
+node a 10.0.0.1 10.244.0.0/24
+node b 10.0.0.2,fd00::2 10.244.1.0/24 fd01:1::/64
+node c 10.0.0.3 10.244.2.0/24
+---
+delete node c
+node d 10.0.0.4
+",
+        expect![[r#"
+            route fd01:1::/64 overlay fd00::2
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.244.1.0/24 overlay 10.0.0.2
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            route 10.0.0.2/32 node 10.0.0.2
+            route 10.0.0.4/32 node 10.0.0.4
+            route fd00::2/128 node fd00::2
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
+
+#[test]
+fn cluster_ip() {
+    check(
+        "
+service default/web 10.96.0.5 80>8080/TCP 53>5353/UDP
+  10.244.0.5@a
+  10.244.1.6@b
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.5:53/UDP cluster -> 10.244.0.5:5353 here, 10.244.1.6:5353
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
+
+#[test]
+fn every_scope_and_policy() {
+    check(
+        "
+service default/cluster 10.96.0.5 80>8080/TCP nodeport=30080 external=192.0.2.1 affinity=10800
+  10.244.0.5@a
+  10.244.1.6@b
+service default/local 10.96.0.6 80>8080/TCP nodeport=30081 external=192.0.2.2 external-local
+  10.244.0.5@a
+  10.244.1.6@b
+service default/inside 10.96.0.7 80>8080/TCP nodeport=30082 internal-local
+  10.244.0.5@a
+  10.244.1.6@b
+service default/elsewhere 10.96.0.8 80>8080/TCP nodeport=30083 external=192.0.2.3 internal-local external-local
+  10.244.1.6@b
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service *:30080/TCP nodeport affinity 10800s -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service *:30081/TCP nodeport local -> 10.244.0.5:8080 here
+            service *:30082/TCP nodeport -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service *:30083/TCP nodeport local -> reject
+            service 192.0.2.1:80/TCP cluster affinity 10800s -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 192.0.2.2:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 192.0.2.2:80/TCP external local -> 10.244.0.5:8080 here
+            service 192.0.2.3:80/TCP cluster -> 10.244.1.6:8080
+            service 192.0.2.3:80/TCP external local -> reject
+            service 10.96.0.5:80/TCP cluster affinity 10800s -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 10.96.0.6:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 10.96.0.7:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.8:80/TCP cluster -> reject
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollout() {
+    check(
+        "
+service default/web 10.96.0.5 80>8080/TCP
+  10.244.0.5@a
+  10.244.1.6@b
+---
+service default/web 10.96.0.5 80>8080/TCP
+  10.244.0.5@a
+  10.244.1.6@b
+  10.244.0.7@a
+---
+service default/web 10.96.0.5 80>8080/TCP
+  10.244.0.5@a draining
+  10.244.1.6@b
+  10.244.0.7@a
+  10.244.0.8@a not-ready
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.7:8080 here, 10.244.1.6:8080
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+            backend 10.244.0.5:8080 here draining
+        "#]],
+    );
+}
+
+#[test]
+fn draining_endpoints_serve_when_nothing_else_does() {
+    check(
+        "
+service default/web 10.96.0.5 80>8080/TCP
+  10.244.0.5@a draining
+  10.244.1.6@b draining
+service default/none 10.96.0.6 80>8080/TCP
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.5:8080 here draining, 10.244.1.6:8080 draining
+            service 10.96.0.6:80/TCP cluster -> reject
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
+
+#[test]
+fn endpoints_shared_by_services_are_one_backend() {
+    check(
+        "
+service default/one 10.96.0.5 80>8080/TCP
+  10.244.0.5@a draining
+  10.244.0.6@a
+service default/two 10.96.0.6 81>8080/TCP
+  10.244.0.5@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.6:8080 here
+            service 10.96.0.6:81/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
+
+#[test]
+fn the_first_by_name_has_an_address() {
+    check(
+        "
+service default/b 10.96.0.5 80>8080/TCP
+  10.244.0.5@a
+service default/a 10.96.0.5 80>9090/TCP
+  10.244.0.6@a
+service default/dns 10.96.0.10 53>5353/UDP
+  10.244.0.7@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.6:9090 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+            backend 10.244.0.5:8080 here
+            backend 10.244.0.7:5353 here
+        "#]],
+    );
+}
+
+#[test]
+fn services_go_and_come() {
+    check(
+        "
+service default/one 10.96.0.5 80>8080/TCP
+  10.244.0.5@a
+service default/two 10.96.0.6 80>8080/TCP
+  10.244.0.6@a
+---
+delete service default/one
+service default/three 10.96.0.7 80>8080/TCP nodeport=30080
+  10.244.0.5@a
+---
+full
+service default/three 10.96.0.7 80>8080/TCP
+  10.244.0.5@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.7:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+        "#]],
+    );
+}
