@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use apiserver::{Extra, User};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use client::Body;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 
 use crate::join::{self, JoinService};
 use crate::run_fabric::Ledger;
@@ -42,10 +42,24 @@ impl Extra for Paths {
 
 async fn answer_join(join: &JoinService, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+    let Some(body) = collect(body).await else {
         return respond(StatusCode::PAYLOAD_TOO_LARGE, Bytes::from_static(b"a join request is at most 64 KiB\n"));
     };
-    join.answer(&Request::from_parts(head, body.to_bytes()), process::now()).map(client::full)
+    join.answer(&Request::from_parts(head, body), process::now()).map(client::full)
+}
+
+/// The whole body, unless it is too large or breaks off.
+async fn collect(mut body: Body) -> Option<Bytes> {
+    let mut collected = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data() {
+            if collected.len() + data.len() > MAX_BODY_BYTES {
+                return None;
+            }
+            collected.extend_from_slice(&data);
+        }
+    }
+    Some(collected.freeze())
 }
 
 fn answer_status(ledger: &Ledger, request: &Request<Body>) -> Response<Body> {
