@@ -1,7 +1,8 @@
-//! `cargo xtask codegen`: derives the compact schema table of `control/api` from Kubernetes' OpenAPI document.
+//! `cargo xtask codegen`: derives the compact schema table of `control/api` from Kubernetes' OpenAPI document and
+//! its protobuf messages.
 //!
 //! Run by hand when the served version or the set of kinds changes; never part of a build. Only facts are kept
-//! (fields, types, merge keys, list types), no descriptions.
+//! (fields, types, merge keys, list types, field numbers), no descriptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 const INPUT: &str = "../shared/data/kubernetes-openapi-v2.json.gz";
+const MESSAGES: &str = "../shared/data/kubernetes-protobuf.json";
 const OUTPUT: &str = "control/api/src/schema/tables.txt";
 const REF: &str = "#/definitions/";
 
@@ -21,6 +23,7 @@ const GROUPS: &[&str] = &[
     "",
     "apps",
     "authentication.k8s.io",
+    "authorization.k8s.io",
     "autoscaling",
     "coordination.k8s.io",
     "discovery.k8s.io",
@@ -47,7 +50,13 @@ const ROOTS: &[&str] = &[
     "io.k8s.api.apps.v1.ReplicaSet",
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.policy.v1.Eviction",
+    "io.k8s.api.authentication.v1.SelfSubjectReview",
     "io.k8s.api.authentication.v1.TokenRequest",
+    "io.k8s.api.authentication.v1.TokenReview",
+    "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+    "io.k8s.api.authorization.v1.SubjectAccessReview",
     "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
@@ -67,13 +76,15 @@ pub fn run() -> Result<()> {
     let document: Value = serde_json::from_str(&text).with_context(|| format!("parse {INPUT}"))?;
     let definitions = document["definitions"].as_object().context("the document has no definitions")?;
     let lookup: BTreeMap<&str, &Value> = definitions.iter().map(|(k, v)| (k.as_str(), v)).collect();
-    let table = render(&lookup)?;
+    let messages = std::fs::read_to_string(MESSAGES).with_context(|| format!("read {MESSAGES}"))?;
+    let messages: Value = serde_json::from_str(&messages).with_context(|| format!("parse {MESSAGES}"))?;
+    let table = render(&lookup, &messages)?;
     std::fs::write(Path::new(OUTPUT), &table).with_context(|| format!("write {OUTPUT}"))?;
     println!("{OUTPUT}: {} definitions, {} bytes", table.lines().filter(|l| !l.starts_with(' ')).count(), table.len());
     Ok(())
 }
 
-fn render(definitions: &BTreeMap<&str, &Value>) -> Result<String> {
+fn render(definitions: &BTreeMap<&str, &Value>, messages: &Value) -> Result<String> {
     let mut out = String::from("# Written by `cargo xtask codegen`; do not edit. See schema/parse.rs for the form.\n");
     for name in reachable(definitions)? {
         let definition = definitions[name.as_str()];
@@ -93,11 +104,16 @@ fn render(definitions: &BTreeMap<&str, &Value>) -> Result<String> {
             write!(out, " t:{map_type}")?;
         }
         out.push('\n');
+        let (numbers, inlined) = numbers(&name, properties, messages)?;
+        out.push_str(&inlined);
         let required: BTreeSet<&str> =
             definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (field, property) in properties {
             let mark = if required.contains(field.as_str()) { "!" } else { "" };
             write!(out, " {field}{mark} {}", type_of(property).with_context(|| format!("{name}.{field}"))?)?;
+            if let Some(number) = numbers.get(field.as_str()) {
+                write!(out, " n:{number}")?;
+            }
             for (key, flag) in [
                 ("x-kubernetes-patch-merge-key", 'm'),
                 ("x-kubernetes-patch-strategy", 's'),
@@ -116,6 +132,49 @@ fn render(definitions: &BTreeMap<&str, &Value>) -> Result<String> {
         }
     }
     Ok(out)
+}
+
+/// Protobuf numbers of a type's fields, and a line for each message that is inlined in JSON: ` ~NUMBER a=1,b=2`.
+fn numbers(
+    name: &str,
+    properties: &serde_json::Map<String, Value>,
+    messages: &Value,
+) -> Result<(BTreeMap<String, u64>, String)> {
+    let (mut found, mut inlined) = (BTreeMap::new(), String::new());
+    let (package, message) = name.rsplit_once('.').with_context(|| format!("{name} has no package"))?;
+    // `io.k8s.api.core.v1` in OpenAPI is `k8s.io.api.core.v1` in protobuf.
+    let package = package.replacen("io.k8s.", "k8s.io.", 1);
+    let fields = |message: &str| messages[&package][message].as_array();
+    for field in fields(message).into_iter().flatten() {
+        let own = field["name"].as_str().context("a message field has a name")?;
+        let number = field["number"].as_u64().context("a message field has a number")?;
+        if let Some(json) = json_name(own, properties) {
+            found.insert(json, number);
+            continue;
+        }
+        let inner = fields(field["type"].as_str().unwrap_or_default());
+        let (Some(inner), false) = (inner, field["repeated"] == true) else {
+            println!("{name}: the protobuf field {own} is not in the OpenAPI document; left out");
+            continue;
+        };
+        let mut pairs = Vec::new();
+        for part in inner {
+            let part_name = part["name"].as_str().unwrap_or_default();
+            match json_name(part_name, properties) {
+                Some(json) => pairs.push(format!("{json}={}", part["number"])),
+                None => println!("{name}: the inlined field {own}.{part_name} is not in the OpenAPI document; left out"),
+            }
+        }
+        if !pairs.is_empty() {
+            writeln!(inlined, " ~{number} {}", pairs.join(","))?;
+        }
+    }
+    Ok((found, inlined))
+}
+
+/// The JSON field of a protobuf field; a few differ in case.
+fn json_name(field: &str, properties: &serde_json::Map<String, Value>) -> Option<String> {
+    properties.keys().find(|k| k.eq_ignore_ascii_case(field)).cloned()
 }
 
 fn kinds(definition: &Value) -> String {

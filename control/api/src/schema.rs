@@ -26,6 +26,8 @@ pub struct Definition {
     pub body: Body,
     /// `x-kubernetes-map-type` of the type.
     pub map_type: Option<&'static str>,
+    /// Protobuf fields whose message JSON inlines: number, and the numbers of its fields by their names here.
+    pub inlined: Vec<(u32, Vec<(&'static str, u32)>)>,
 }
 
 /// What a named type consists of.
@@ -42,6 +44,8 @@ pub struct Field {
     pub name: &'static str,
     pub kind: Type,
     pub required: bool,
+    /// Protobuf field number; 0 for fields that the message does not have itself (see [`Definition::inlined`]).
+    pub number: u32,
     /// `x-kubernetes-patch-merge-key`.
     pub merge_key: Option<&'static str>,
     /// `x-kubernetes-patch-strategy` as written, such as `merge,retainKeys`.

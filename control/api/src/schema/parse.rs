@@ -1,7 +1,7 @@
 //! Reads the committed table. A line at the margin starts a type: its name, then its kinds (`group/version/Kind`),
 //! then `t:` and its map type; `NAME = SCALAR` is a type without fields. An indented line is a field: name (`!` if
 //! required), type (`[]` list of, `{}` map of, `#` named), then flags (`m:` merge key, `s:` patch strategy, `l:` list
-//! type, `k:` map keys, `t:` map type).
+//! type, `k:` map keys, `t:` map type, `n:` protobuf number). ` ~NUMBER a=1,b=2` is a protobuf message inlined in JSON.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,10 @@ pub(super) fn parse(text: &'static str) -> Tables {
             None => definitions.push(definition(line)),
             Some(line) => {
                 let last = definitions.last_mut().expect("a field follows the type it belongs to");
+                if let Some(inlined) = line.strip_prefix('~') {
+                    last.inlined.push(inlined_message(inlined));
+                    continue;
+                }
                 if let Body::Object(fields) = &mut last.body {
                     fields.push(field(line, &by_name));
                 }
@@ -40,7 +44,8 @@ pub(super) fn parse(text: &'static str) -> Tables {
 fn definition(line: &'static str) -> Definition {
     let mut words = line.split(' ');
     let name = words.next().unwrap_or_default();
-    let mut made = Definition { name, kinds: Vec::new(), body: Body::Object(Vec::new()), map_type: None };
+    let mut made =
+        Definition { name, kinds: Vec::new(), body: Body::Object(Vec::new()), map_type: None, inlined: Vec::new() };
     while let Some(word) = words.next() {
         if word == "=" {
             made.body = Body::Scalar(scalar(words.next().unwrap_or_default()));
@@ -63,6 +68,7 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
         name: name.trim_end_matches('!'),
         kind,
         required: name.ends_with('!'),
+        number: 0,
         merge_key: None,
         patch_strategy: None,
         list_type: None,
@@ -75,11 +81,21 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
             "s" => made.patch_strategy = Some(value),
             "l" => made.list_type = Some(value),
             "t" => made.map_type = Some(value),
+            "n" => made.number = number(value),
             "k" => made.map_keys = value.split(',').collect(),
             other => unreachable!("flag {other} in the committed table"),
         }
     }
     made
+}
+
+fn inlined_message(line: &'static str) -> (u32, Vec<(&'static str, u32)>) {
+    let (own, pairs) = line.split_once(' ').unwrap_or((line, ""));
+    (number(own), pairs.split(',').filter_map(|p| p.split_once('=')).map(|(name, n)| (name, number(n))).collect())
+}
+
+fn number(text: &str) -> u32 {
+    text.parse().expect("numbers in the committed table are numbers")
 }
 
 fn kind(word: &'static str, by_name: &BTreeMap<&str, usize>) -> Type {

@@ -17,7 +17,7 @@ pub(crate) struct Decoded {
     pub(crate) duplicates: Vec<String>,
 }
 
-const SUPPORTED: [&str; 2] = ["application/json", "application/yaml"];
+const SUPPORTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 /// Duplicates told; more are of no use to anybody.
 const DUPLICATE_LIMIT: usize = 100;
 
@@ -32,8 +32,15 @@ pub(crate) fn decode(bytes: &[u8], content_type: Option<&HeaderValue>) -> Result
     match media_type(content_type) {
         "application/json" | "" | "text/plain" | "application/x-www-form-urlencoded" => json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => protobuf(bytes),
         _ => Err(Status::unsupported_media_type(&SUPPORTED)),
     }
+}
+
+/// Decodes the protobuf form of a built-in kind.
+fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
+    let value = api::protobuf::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+    Ok(Decoded { value, duplicates: Vec::new() })
 }
 
 /// Decodes JSON. Depth is bounded by serde_json (128).
