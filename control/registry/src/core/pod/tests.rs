@@ -548,7 +548,7 @@ fn rows() {
         (json!([{"name": "i", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]), json!([])),
         (json!([{"name": "i", "state": {"waiting": {"reason": "PodInitializing"}}}]), json!([])),
         (
-            json!([{"name": "i", "state": {"terminated": {"exitCode": 0}}}, {"name": "s", "started": true, "ready": true, "state": {"running": {}}}]),
+            json!([{"name": "i", "restartCount": 3, "state": {"terminated": {"exitCode": 0}}}, {"name": "s", "restartCount": 2, "started": true, "ready": true, "state": {"running": {}}}]),
             json!([{"name": "c", "ready": true, "state": {"running": {}}}]),
         ),
     ] {
@@ -577,7 +577,7 @@ fn rows() {
         p | 0/2 | Init:ExitCode:2 | 1 | 3m | <none> | n1 | <none> | <none>
         p | 0/2 | Init:CrashLoopBackOff | 0 | 3m | <none> | n1 | <none> | <none>
         p | 0/2 | Init:0/2 | 0 | 3m | <none> | n1 | <none> | <none>
-        p | 2/2 | Running | 0 | 3m | <none> | n1 | <none> | <none>
+        p | 2/2 | Running | 2 | 3m | <none> | n1 | <none> | <none>
         p | 0/1 | Terminating | 0 | 3m | <none> | n1 | n2 | 1/2"#]]
     .assert_eq(&all.join("\n"));
 }

@@ -99,6 +99,11 @@ fn updates_keep_what_was_allocated() {
     });
     assert_eq!(wrong, "");
     assert_eq!((&new["spec"]["clusterIP"], &new["spec"]["ports"][0]["nodePort"]), (&json!("10.96.0.5"), &json!(30001)));
+    let (new, wrong) = updated(&old, |s| {
+        s["spec"]["ports"] = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81, "nodePort": 30001}]);
+    });
+    assert_eq!(wrong, "");
+    assert_eq!(new["spec"]["ports"][0].get("nodePort"), None, "a port that moved to another entry is not kept");
     let (new, wrong) = updated(&old, |s| s["spec"]["type"] = "ClusterIP".into());
     assert_eq!(wrong, "");
     assert_eq!((new["spec"]["ports"][0].get("nodePort"), new["spec"].get("externalTrafficPolicy")), (None, None));
