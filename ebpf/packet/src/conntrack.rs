@@ -1,12 +1,13 @@
 //! Flow records: two for each translated connection, made together by the first packet of the forward direction.
 
 use abi::{
-    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Be16, Counter, FLOW_CLOSING, FLOW_REPLY, FlowValue, IPPROTO_TCP, IPPROTO_UDP,
+    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FLOW_CLOSING, FLOW_REPLY, FlowValue,
+    IPPROTO_TCP, IPPROTO_UDP,
 };
 
 use crate::{
     Scratch, Tables,
-    nat::reverse,
+    nat::{difference, reverse},
     parse::{Kind, Packet},
     service,
 };
@@ -43,7 +44,7 @@ pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
     let now = t.now_s();
     let age = now.wrapping_sub(s.to.seen_s);
     if s.to.flags & FLOW_REPLY == 0 {
-        match judge(t, p, &s.to, age) {
+        match judge(t, p, &s.to, &mut s.backend, age) {
             Found::Use => {}
             Found::Gone => return Found::Gone,
             Found::New => {
@@ -75,7 +76,7 @@ pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
 
 /// Whether a record of the forward direction still holds.
 #[inline(always)]
-fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, age_s: u32) -> Found {
+fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, b: &mut Backend, age_s: u32) -> Found {
     let syn = p.is_syn();
     if syn && flow.flags & FLOW_CLOSING != 0 {
         return Found::New;
@@ -83,14 +84,11 @@ fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, age_s: u32) -> Found {
     if flow.backend == 0 {
         return Found::Use;
     }
-    let (alive, draining) = match t.backend(flow.backend) {
-        // A number may have been given to another backend since.
-        Some(b) => (
-            b.flags & BACKEND_ALIVE != 0 && b.addr == flow.dst && b.port == flow.dport,
-            b.flags & BACKEND_DRAINING != 0,
-        ),
-        None => (false, false),
-    };
+    // A number may have been given to another backend since.
+    let alive = t.backend(flow.backend, b)
+        && b.flags & BACKEND_ALIVE != 0
+        && difference(&b.addr, &flow.dst) | (b.port.0 ^ flow.dport.0) as u32 == 0;
+    let draining = alive && b.flags & BACKEND_DRAINING != 0;
     let tcp = p.tuple.proto == IPPROTO_TCP;
     if !alive && tcp && !syn {
         return Found::Gone;
@@ -119,13 +117,11 @@ pub struct Target {
 /// Makes both records of a new flow to [`Scratch::target`]; [`Scratch::to`] is what the packet is to be rewritten to. If it cannot,
 /// [`Scratch::refused`] says why.
 #[inline(always)]
-pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> bool {
-    s.refused = Counter::DropNotReady;
-    let Some(cfg) = t.config() else { return false };
+pub fn open<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch) -> bool {
     let (tuple, target) = (&s.packet.tuple, &s.target);
     let (proto, echo) = (tuple.proto, s.packet.kind == Kind::Echo);
     let now = t.now_s();
-    s.to.src = if target.snat == Addr::ANY { tuple.src } else { target.snat };
+    s.to.src = if difference(&target.snat, &Addr::ANY) == 0 { tuple.src } else { target.snat };
     s.to.dst = target.dst;
     s.to.sport = tuple.sport;
     s.to.dport = target.dport;
@@ -139,7 +135,7 @@ pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> bool {
     s.back.backend = target.backend;
     s.back.seen_s = now;
     s.back.flags = target.flags | FLOW_REPLY;
-    if s.to.src == s.to.dst {
+    if difference(&s.to.src, &s.to.dst) == 0 {
         // Only a forged source does: a pod that is its own backend gets another one.
         s.refused = Counter::DropSpoofed;
         return false;
@@ -190,12 +186,12 @@ fn claim<T: Tables>(t: &T, s: &mut Scratch, now: u32) -> bool {
     if !t.flow(&s.key, old) {
         return false;
     }
-    let same = old.flags & FLOW_REPLY != 0
-        && old.dst == back.dst
-        && old.dport == back.dport
-        && old.src == back.src
-        && old.sport == back.sport;
-    if !same {
+    let apart = difference(&old.dst, &back.dst)
+        | difference(&old.src, &back.src)
+        | (old.dport.0 ^ back.dport.0) as u32
+        | (old.sport.0 ^ back.sport.0) as u32
+        | (old.flags ^ back.flags) & FLOW_REPLY;
+    if apart != 0 {
         if now.wrapping_sub(old.seen_s) <= idle_s(old, s.key.proto) {
             return false;
         }

@@ -1,27 +1,31 @@
 //! Ports of fragments: only the first one carries them, so they are remembered for the rest of the datagram.
 
-use abi::{FragmentKey, FragmentValue};
+use abi::FragmentValue;
 
 use crate::{
-    Tables,
-    parse::{Kind, Packet, Part},
+    Scratch, Tables,
+    parse::{Kind, Part},
 };
 
-/// Completes the tuple of a fragment. `None`: a later fragment came without its first one having been seen.
+/// Completes the tuple of a fragment. `false`: a later fragment came without its first one having been seen.
 #[inline(always)]
-pub fn complete<T: Tables>(t: &T, p: &mut Packet) -> Option<()> {
+pub fn complete<T: Tables>(t: &T, s: &mut Scratch) -> bool {
+    let (p, key) = (&mut s.packet, &mut s.fragment);
     if p.part == Part::Whole {
-        return Some(());
+        return true;
     }
-    let key = FragmentKey { src: p.tuple.src, dst: p.tuple.dst, id: p.id, proto: p.tuple.proto, pad: [0; 3] };
+    key.src = p.tuple.src;
+    key.dst = p.tuple.dst;
+    key.id = p.id;
+    key.proto = p.tuple.proto;
     if p.part == Part::First {
         if p.kind == Kind::Ports || p.kind == Kind::Echo {
-            t.set_fragment(&key, &FragmentValue { sport: p.tuple.sport, dport: p.tuple.dport });
+            t.set_fragment(key, &FragmentValue { sport: p.tuple.sport, dport: p.tuple.dport });
         }
-        return Some(());
+        return true;
     }
-    let ports = t.fragment(&key)?;
+    let Some(ports) = t.fragment(key) else { return false };
     p.tuple.sport = ports.sport;
     p.tuple.dport = ports.dport;
-    Some(())
+    true
 }

@@ -35,7 +35,7 @@ fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<
     let (pseudo, rest) = inside(b, &s.key, &s.to, &quote, v6)?;
     b.fix_transport(l4 + 2, if v6 { pseudo } else { 0 }, rest, false)?;
     // A router in between keeps its own address; the flow's other end gets the one under which it is known.
-    if s.packet.tuple.src != s.key.src {
+    if nat::difference(&s.packet.tuple.src, &s.key.src) != 0 {
         s.to.src = s.packet.tuple.src;
     }
     nat::rewrite(b, &s.packet, &s.to)
@@ -97,7 +97,6 @@ fn quote6<B: Buffer>(b: &B, key: &mut FlowKey, l3: usize) -> Option<Quote> {
 fn ports<B: Buffer>(b: &B, key: &mut FlowKey, l3: usize, l4: usize, v6: bool) -> Option<Quote> {
     let [head, rest] = b.words::<2>(l4)?;
     let proto = key.proto;
-    key.pad = [0; 3];
     if proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP {
         (key.dport, key.sport) = split(head);
         return Some(Quote { l3, ports: l4, echo: false });

@@ -128,7 +128,6 @@ fn ipv4<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
     p.tuple.src = Addr([0, 0, 0xffff_u32.to_be(), src]);
     p.tuple.dst = Addr([0, 0, 0xffff_u32.to_be(), dst]);
     p.tuple.proto = proto;
-    p.tuple.pad = [0; 3];
     p.l4 = L3 + header;
     p.id = split(second).0.0 as u32;
     p.v6 = false;
@@ -173,7 +172,6 @@ fn ipv6<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
     p.tuple.src = Addr([s0, s1, s2, s3]);
     p.tuple.dst = Addr([d0, d1, d2, d3]);
     p.tuple.proto = next;
-    p.tuple.pad = [0; 3];
     p.l4 = off;
     p.v6 = true;
     p.ttl = ttl;

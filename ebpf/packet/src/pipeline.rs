@@ -7,8 +7,9 @@ use abi::{
 
 use crate::{
     Scratch, Steps, Tables, Verdict,
-    conntrack::{self, Found, Target},
-    fragment, nat,
+    conntrack::{self, Found},
+    fragment,
+    nat::difference,
     parse::{Kind, Packet},
     route::{self, Hop},
     service,
@@ -16,25 +17,43 @@ use crate::{
 
 /// Where a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+pub enum Origin {
     Pod,
     Uplink,
     Overlay,
+    /// This node's own stack.
+    Stack,
+}
+
+/// What becomes of the first packet of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Records were made, [`Scratch::to`] is one.
+    Translate,
+    /// On to [`Scratch::place`] as it is.
+    Plain,
+    /// None of ours.
+    Pass,
+    /// For the reason in [`Scratch::refused`].
+    Drop,
 }
 
 /// tcx ingress of the host side of a pod's veth: a packet that the pod sent.
 #[inline(always)]
 pub fn from_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, ifindex: u32) -> Verdict {
-    let (Some(cfg), Some(veth)) = (t.config(), t.veth(ifindex)) else { return Verdict::Drop(Counter::DropNotReady) };
+    let Some(cfg) = t.config() else { return Verdict::Drop(Counter::DropNotReady) };
+    if !t.veth(ifindex, &mut s.veth) {
+        return Verdict::Drop(Counter::DropNotReady);
+    }
     if !b.parse(s) {
         return Verdict::Drop(s.unparsed.counter());
     }
-    let p = &s.packet;
-    let own = if p.v6 { veth.addr6 } else { veth.addr4 };
+    let (p, veth) = (&s.packet, &s.veth);
+    let own = if p.v6 { &veth.addr6 } else { &veth.addr4 };
     let [m0, m1, m2, m3, m4, m5] = veth.mac;
     let mac = (u16::from_ne_bytes([m0, m1]), u32::from_ne_bytes([m2, m3, m4, m5]));
     let (Some(high), Some(low)) = (b.half(6), b.word(8)) else { return Verdict::Drop(Counter::DropMalformed) };
-    if p.tuple.src != own || own == Addr::ANY || (high, low) != mac {
+    if difference(&p.tuple.src, own) | (high ^ mac.0) as u32 | (low ^ mac.1) != 0 || difference(own, &Addr::ANY) == 0 {
         return Verdict::Drop(Counter::DropSpoofed);
     }
     if route::is_group(&p.tuple.dst, p.v6) {
@@ -64,11 +83,9 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
     if !b.parse(s) {
         return Verdict::Drop(s.unparsed.counter());
     }
-    let p = &s.packet;
-    let known = match t.route(&p.tuple.src) {
-        Some(r) => (r.kind == ROUTE_OVERLAY || r.kind == ROUTE_NODE) && r.node == *node,
-        None => false,
-    };
+    let (p, r) = (&s.packet, &mut s.sender);
+    let known =
+        t.route(&p.tuple.src, r) && (r.kind == ROUTE_OVERLAY || r.kind == ROUTE_NODE) && difference(&r.node, node) == 0;
     if !known || vni != cfg.vni {
         return Verdict::Drop(Counter::DropOverlay);
     }
@@ -98,25 +115,20 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
         return Verdict::Pass;
     }
     let p = &s.packet;
-    let node = if p.v6 { cfg.node6 } else { cfg.node4 };
-    if p.tuple.src == node || p.kind == Kind::Error || t.pod(&p.tuple.src).is_none() {
+    let node = if p.v6 { &cfg.node6 } else { &cfg.node4 };
+    if difference(&p.tuple.src, node) == 0 || p.kind == Kind::Error || !t.pod(&p.tuple.src, &mut s.place.pod) {
         return Verdict::Pass;
     }
     match conntrack::find(t, s) {
         Found::Use => {}
         Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
-        Found::New => {
-            let (dst, dport) = (s.packet.tuple.dst, s.packet.tuple.dport);
-            s.target = Target { dst, dport, backend: 0, snat: node, flags: 0, from_range: true };
-            if !b.open(t, s) {
-                return Verdict::Drop(s.refused);
-            }
-        }
+        Found::New => match b.first(t, s, Origin::Stack) {
+            First::Translate => {}
+            First::Plain | First::Pass => return Verdict::Pass,
+            First::Drop => return Verdict::Drop(s.refused),
+        },
     }
-    match nat::rewrite(b, &s.packet, &s.to) {
-        Some(()) => Verdict::Pass,
-        None => Verdict::Drop(Counter::DropUnsupported),
-    }
+    if b.rewrite(s) { Verdict::Pass } else { Verdict::Drop(Counter::DropUnsupported) }
 }
 
 /// tcx egress of the VXLAN device: a packet that the node's own stack routed there and that has no tunnel key yet.
@@ -126,13 +138,13 @@ pub fn to_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> 
     if !b.parse(s) {
         return Verdict::Drop(s.unparsed.counter());
     }
-    let Some(r) = t.route(&s.packet.tuple.dst) else { return Verdict::Drop(Counter::DropNoRoute) };
-    if r.kind != ROUTE_OVERLAY && r.kind != ROUTE_NODE {
+    let r = &mut s.place.route;
+    if !t.route(&s.packet.tuple.dst, r) || r.kind != ROUTE_OVERLAY && r.kind != ROUTE_NODE {
         return Verdict::Drop(Counter::DropNoRoute);
     }
     answer(b, t, s);
     t.count(Counter::Forwarded);
-    Verdict::Key { node: r.node, vni: cfg.vni }
+    Verdict::Key { node: s.place.route.node, vni: cfg.vni }
 }
 
 /// VXLAN between the nodes, which no rule of ours concerns.
@@ -147,166 +159,152 @@ fn answer<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
     if s.packet.kind == Kind::Error {
         return b.error(t, s);
     }
-    fragment::complete(t, &mut s.packet).is_some()
-        && t.flow(&s.packet.tuple, &mut s.to)
-        && s.to.flags & FLOW_REPLY != 0
-        && nat::rewrite(b, &s.packet, &s.to).is_some()
+    fragment::complete(t, s) && t.flow(&s.packet.tuple, &mut s.to) && s.to.flags & FLOW_REPLY != 0 && b.rewrite(s)
 }
 
 /// The common path of everything that comes in: translate, then send on.
 #[inline(always)]
 fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) -> Verdict {
-    if fragment::complete(t, &mut s.packet).is_none() {
-        return orphan(t, &s.packet, origin);
+    if !fragment::complete(t, s) {
+        return orphan(t, s, origin);
     }
-    let hop = if s.packet.kind == Kind::Error && b.error(t, s) {
-        route::hop(t, &s.to.dst)
-    } else {
-        let hop = match conntrack::find(t, s) {
-            Found::Use => route::hop(t, &s.to.dst),
+    // An error about a translated flow is rewritten there and then.
+    if !(s.packet.kind == Kind::Error && b.error(t, s)) {
+        match conntrack::find(t, s) {
+            Found::Use => {}
             Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
-            Found::New => match first(b, t, cfg, s, origin) {
-                First::Translate(hop) => hop,
-                First::Plain(hop) => return route::send(b, t, cfg, &s.packet, hop, false),
-                First::Verdict(verdict) => return verdict,
+            Found::New => match b.first(t, s, origin) {
+                First::Translate => {}
+                First::Plain => return route::send(b, t, cfg, s, false),
+                First::Pass => return Verdict::Pass,
+                First::Drop => return Verdict::Drop(s.refused),
             },
-        };
-        if nat::rewrite(b, &s.packet, &s.to).is_none() {
+        }
+        if !b.rewrite(s) {
             return Verdict::Drop(Counter::DropUnsupported);
         }
-        hop
-    };
-    let own = s.to.src == if s.packet.v6 { cfg.node6 } else { cfg.node4 };
-    route::send(b, t, cfg, &s.packet, hop, own)
+    }
+    route::find(t, &s.to.dst, &mut s.place);
+    let own = difference(&s.to.src, if s.packet.v6 { &cfg.node6 } else { &cfg.node4 }) == 0;
+    route::send(b, t, cfg, s, own)
 }
 
 /// A later fragment whose first one was not seen: it may need a translation that is not known.
 #[inline(always)]
-fn orphan<T: Tables>(t: &T, p: &Packet, origin: Origin) -> Verdict {
-    match route::hop(t, &p.tuple.dst) {
-        Hop::Stack if origin != Origin::Pod => Verdict::Pass,
-        Hop::Outside if origin == Origin::Uplink => Verdict::Pass,
-        Hop::Stack | Hop::Outside | Hop::Pod(_) | Hop::Remote(_) | Hop::Node(_) | Hop::Service | Hop::NoPod => {
-            Verdict::Drop(Counter::DropFragment)
-        }
-    }
-}
-
-/// What becomes of a packet without a record.
-enum First {
-    /// Records were made, [`Scratch::to`] is one.
-    Translate(Hop),
-    /// On as it is.
-    Plain(Hop),
-    Verdict(Verdict),
+fn orphan<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> Verdict {
+    route::find(t, &s.packet.tuple.dst, &mut s.place);
+    let ours = match s.place.hop {
+        Hop::Stack => origin == Origin::Pod,
+        Hop::Outside => origin != Origin::Uplink,
+        Hop::Pod | Hop::Remote | Hop::Node | Hop::Service | Hop::NoPod => true,
+    };
+    if ours { Verdict::Drop(Counter::DropFragment) } else { Verdict::Pass }
 }
 
 /// The first packet of a flow: is it for a Service, and does its answer have to come back through here?
 #[inline(always)]
-fn first<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) -> First {
+pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
+    s.refused = Counter::DropNotReady;
+    let Some(cfg) = t.config() else { return First::Drop };
     let p = &s.packet;
-    let mut hop = route::hop(t, &p.tuple.dst);
-    let node = if p.v6 { cfg.node6 } else { cfg.node4 };
-    let target = &mut s.target;
-    *target =
-        Target { dst: p.tuple.dst, dport: p.tuple.dport, backend: 0, snat: Addr::ANY, flags: 0, from_range: false };
-    let found = lookup(t, p, &hop, origin);
-    if let Some(found) = found {
+    s.target.dst = p.tuple.dst;
+    s.target.dport = p.tuple.dport;
+    s.target.backend = 0;
+    s.target.snat = Addr::ANY;
+    s.target.flags = 0;
+    s.target.from_range = false;
+    route::find(t, &p.tuple.dst, &mut s.place);
+    let is_service = lookup(t, p, s.place.hop, origin, &mut s.service);
+    if is_service {
         let number = service::hash(&p.tuple, cfg.seed);
-        let Some((id, backend)) = service::pick(t, &found, &p.tuple.src, number) else {
-            return First::Verdict(Verdict::Drop(Counter::DropNoBackend));
-        };
+        let id = service::pick(t, &s.service, &p.tuple.src, number, &mut s.backend);
         // One NodePort entry serves both families, and nothing here translates between them.
-        if backend.addr.is_v4() == p.v6 {
-            return First::Verdict(Verdict::Drop(Counter::DropNoBackend));
+        if id == 0 || s.backend.addr.is_v4() == p.v6 {
+            s.refused = Counter::DropNoBackend;
+            return First::Drop;
         }
-        target.dst = backend.addr;
-        target.dport = backend.port;
-        target.backend = id;
-        hop = route::hop(t, &target.dst);
+        s.target.dst = s.backend.addr;
+        s.target.dport = s.backend.port;
+        s.target.backend = id;
+        route::find(t, &s.target.dst, &mut s.place);
     }
-    if !source(target, p, &hop, origin, &node, found.is_some()) {
-        return plain(hop, origin);
+    match source(s.place.hop, origin, is_service) {
+        Source::None => return plain(s, origin),
+        Source::Keep => {
+            if is_service && difference(&s.target.dst, &p.tuple.src) == 0 {
+                // The pod is its own backend: it must not see itself as the client, or it would answer inside.
+                s.target.snat = p.tuple.dst;
+            }
+        }
+        Source::Node => {
+            s.target.snat = if p.v6 { cfg.node6 } else { cfg.node4 };
+            s.target.from_range = true;
+        }
     }
-    if b.open(t, s) { First::Translate(hop) } else { First::Verdict(Verdict::Drop(s.refused)) }
+    if origin == Origin::Uplink || origin == Origin::Overlay {
+        s.target.flags = FLOW_EXTERNAL;
+    }
+    if conntrack::open(t, cfg, s) { First::Translate } else { First::Drop }
 }
 
 /// A packet that nothing translates.
 #[inline(always)]
-fn plain(hop: Hop, origin: Origin) -> First {
-    match (hop, origin) {
+fn plain(s: &mut Scratch, origin: Origin) -> First {
+    match (s.place.hop, origin) {
         // The uplink carries more than the cluster: what is none of ours goes its way.
-        (Hop::Outside | Hop::Node(_), Origin::Uplink) => First::Verdict(Verdict::Pass),
+        (Hop::Outside | Hop::Node, Origin::Uplink) | (_, Origin::Stack) => First::Pass,
         // Another node has no business sending what is not for us.
-        (Hop::Outside | Hop::Node(_) | Hop::Remote(_), Origin::Overlay) => {
-            First::Verdict(Verdict::Drop(Counter::DropNoRoute))
+        (Hop::Outside | Hop::Node | Hop::Remote, Origin::Overlay) => {
+            s.refused = Counter::DropNoRoute;
+            First::Drop
         }
-        (
-            Hop::Pod(_) | Hop::Remote(_) | Hop::Node(_) | Hop::Stack | Hop::Outside | Hop::Service | Hop::NoPod,
-            Origin::Pod | Origin::Uplink | Origin::Overlay,
-        ) => First::Plain(hop),
+        (_, Origin::Pod | Origin::Uplink | Origin::Overlay) => First::Plain,
     }
 }
 
-/// Sets the source address that a new flow gets; `false` if the flow needs no record at all.
+/// The source address that a new flow gets.
+enum Source {
+    /// The flow needs no record at all.
+    None,
+    Keep,
+    /// This node's, because the answer would not come back through here otherwise, where it has to be translated.
+    Node,
+}
+
 #[inline(always)]
-fn source(target: &mut Target, p: &Packet, hop: &Hop, origin: Origin, node: &Addr, is_service: bool) -> bool {
+fn source(hop: Hop, origin: Origin, is_service: bool) -> Source {
     match (origin, hop) {
-        (_, Hop::Service | Hop::NoPod) => false,
-        (Origin::Pod, Hop::Outside) => {
-            target.snat = *node;
-            target.from_range = true;
-            true
-        }
-        (Origin::Pod, Hop::Pod(_) | Hop::Remote(_) | Hop::Node(_) | Hop::Stack) => {
-            if is_service && target.dst == p.tuple.src {
-                // The pod is its own backend: it must not see itself as the client, or it would answer inside.
-                target.snat = p.tuple.dst;
-            }
-            is_service
-        }
+        (_, Hop::Service | Hop::NoPod) => Source::None,
+        (Origin::Stack, _) | (Origin::Pod, Hop::Outside) | (Origin::Uplink, Hop::Remote) => Source::Node,
         // Nothing is translated, but the pod's answer must not be masqueraded.
-        (Origin::Uplink, Hop::Pod(_)) => {
-            target.flags = FLOW_EXTERNAL;
-            true
-        }
-        (Origin::Overlay, Hop::Pod(_)) | (Origin::Uplink | Origin::Overlay, Hop::Stack) => is_service,
-        // The backend's answer would not come back through here, where it has to be translated.
-        (Origin::Uplink, Hop::Remote(_)) => {
-            target.snat = *node;
-            target.from_range = true;
-            target.flags = FLOW_EXTERNAL;
-            true
-        }
-        (Origin::Uplink, Hop::Node(_) | Hop::Outside)
-        | (Origin::Overlay, Hop::Remote(_) | Hop::Node(_) | Hop::Outside) => {
-            target.snat = *node;
-            target.from_range = true;
-            target.flags = FLOW_EXTERNAL;
-            is_service
+        (Origin::Uplink, Hop::Pod) => Source::Keep,
+        _ if !is_service => Source::None,
+        (Origin::Pod, Hop::Pod | Hop::Remote | Hop::Node | Hop::Stack)
+        | (Origin::Overlay, Hop::Pod)
+        | (Origin::Uplink | Origin::Overlay, Hop::Stack) => Source::Keep,
+        (Origin::Uplink, Hop::Node | Hop::Outside) | (Origin::Overlay, Hop::Remote | Hop::Node | Hop::Outside) => {
+            Source::Node
         }
     }
 }
 
-/// The Service that a packet is for, by where its address is and where it came from.
+/// Finds the Service that a packet is for, by where its address is and where it came from.
 #[inline(always)]
-fn lookup<T: Tables>(t: &T, p: &Packet, hop: &Hop, origin: Origin) -> Option<ServiceValue> {
-    if p.kind != Kind::Ports || p.tuple.dport == Be16(0) {
-        return None;
+fn lookup<T: Tables>(t: &T, p: &Packet, hop: Hop, origin: Origin, found: &mut ServiceValue) -> bool {
+    if p.kind != Kind::Ports || p.tuple.dport == Be16(0) || origin == Origin::Stack {
+        return false;
     }
     match hop {
-        Hop::Pod(_) | Hop::Remote(_) | Hop::NoPod => return None,
+        Hop::Pod | Hop::Remote | Hop::NoPod => return false,
         Hop::Stack => {
-            if let Some(found) = service::find(t, &Addr::ANY, &p.tuple, SCOPE_NODE_PORT) {
-                return Some(found);
+            if service::find(t, &Addr::ANY, &p.tuple, SCOPE_NODE_PORT, found) {
+                return true;
             }
         }
-        Hop::Node(_) | Hop::Outside | Hop::Service => {}
+        Hop::Node | Hop::Outside | Hop::Service => {}
     }
-    if origin == Origin::Uplink
-        && let Some(found) = service::find(t, &p.tuple.dst, &p.tuple, SCOPE_EXTERNAL)
-    {
-        return Some(found);
+    if origin == Origin::Uplink && service::find(t, &p.tuple.dst, &p.tuple, SCOPE_EXTERNAL, found) {
+        return true;
     }
-    service::find(t, &p.tuple.dst, &p.tuple, SCOPE_CLUSTER)
+    service::find(t, &p.tuple.dst, &p.tuple, SCOPE_CLUSTER, found)
 }

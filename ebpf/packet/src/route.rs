@@ -2,92 +2,102 @@
 
 use abi::{
     Addr, Config, Counter, PodValue, ROUTE_LOCAL_PODS, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE,
+    RouteValue,
 };
 
-use crate::{Buffer, Tables, Verdict, nat, parse::Packet};
+use crate::{Buffer, Scratch, Tables, Verdict, nat};
 
 /// Where an address is, seen from this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hop {
+    /// Outside the cluster.
+    #[default]
+    Outside,
     /// A pod of this node.
-    Pod(PodValue),
-    /// A pod of the node at this address.
-    Remote(Addr),
+    Pod,
+    /// A pod of another node.
+    Remote,
     /// Another node itself.
-    Node(Addr),
+    Node,
     /// This node.
     Stack,
-    /// Outside the cluster.
-    Outside,
     /// The range of virtual addresses.
     Service,
     /// Our own pod range, but no pod has it.
     NoPod,
 }
 
+/// A hop and what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub hop: Hop,
+    /// For [`Hop::Pod`].
+    pub pod: PodValue,
+    /// For [`Hop::Remote`] and [`Hop::Node`].
+    pub route: RouteValue,
+}
+
 /// Finds where `dst` is.
 #[inline(always)]
-pub fn hop<T: Tables>(t: &T, dst: &Addr) -> Hop {
-    if let Some(pod) = t.pod(dst) {
-        return Hop::Pod(pod);
-    }
-    let Some(route) = t.route(dst) else { return Hop::Outside };
-    if route.kind == ROUTE_OVERLAY {
-        Hop::Remote(route.node)
-    } else if route.kind == ROUTE_NODE {
-        Hop::Node(route.node)
-    } else if route.kind == ROUTE_THIS_NODE {
+pub fn find<T: Tables>(t: &T, dst: &Addr, place: &mut Place) {
+    place.hop = if t.pod(dst, &mut place.pod) {
+        Hop::Pod
+    } else if !t.route(dst, &mut place.route) {
+        Hop::Outside
+    } else if place.route.kind == ROUTE_OVERLAY {
+        Hop::Remote
+    } else if place.route.kind == ROUTE_NODE {
+        Hop::Node
+    } else if place.route.kind == ROUTE_THIS_NODE {
         Hop::Stack
-    } else if route.kind == ROUTE_SERVICE_RANGE {
+    } else if place.route.kind == ROUTE_SERVICE_RANGE {
         Hop::Service
-    } else if route.kind == ROUTE_LOCAL_PODS {
+    } else if place.route.kind == ROUTE_LOCAL_PODS {
         Hop::NoPod
     } else {
         Hop::Outside
-    }
+    };
 }
 
 /// Whether an address names no single host: multicast, the limited broadcast, the unspecified address.
 #[inline(always)]
 pub fn is_group(addr: &Addr, v6: bool) -> bool {
     if v6 {
-        return addr.0[0].to_ne_bytes()[0] == 0xff || *addr == Addr::ANY;
+        return addr.0[0].to_ne_bytes()[0] == 0xff || nat::difference(addr, &Addr::ANY) == 0;
     }
     let [first, ..] = addr.v4_octets();
     first >= 224 || first == 0
 }
 
-/// Sends a packet, already rewritten, to its hop. `own`: its source is this node's address.
+/// Sends a packet, already rewritten, to its place. `own`: its source is this node's address.
 #[inline(always)]
-pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, p: &Packet, hop: Hop, own: bool) -> Verdict {
-    let verdict = match hop {
+pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &Scratch, own: bool) -> Verdict {
+    let (p, place) = (&s.packet, &s.place);
+    match place.hop {
         Hop::Stack => {
             t.count(Counter::Passed);
             return Verdict::Pass;
         }
         Hop::NoPod => return Verdict::Drop(Counter::DropNoPod),
         Hop::Service => return Verdict::Drop(Counter::DropNoBackend),
-        Hop::Pod(pod) => {
-            if nat::frame(b, &pod).is_none() {
-                return Verdict::Drop(Counter::DropMalformed);
-            }
-            Verdict::Peer { ifindex: pod.ifindex }
-        }
-        Hop::Node(_) if own => Verdict::Neigh { ifindex: cfg.uplink_ifindex },
-        Hop::Remote(node) | Hop::Node(node) => Verdict::Tunnel { ifindex: cfg.overlay_ifindex, node, vni: cfg.vni },
-        Hop::Outside => Verdict::Neigh { ifindex: cfg.uplink_ifindex },
-    };
+        Hop::Pod | Hop::Remote | Hop::Node | Hop::Outside => {}
+    }
     if p.ttl <= 1 {
         return Verdict::Drop(Counter::DropTtl);
     }
     if nat::age(b, p).is_none() {
         return Verdict::Drop(Counter::DropMalformed);
     }
-    match verdict {
-        Verdict::Peer { .. } => t.count(Counter::Delivered),
-        Verdict::Pass | Verdict::Drop(_) | Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => {
-            t.count(Counter::Forwarded);
+    if place.hop == Hop::Pod {
+        if nat::frame(b, &place.pod).is_none() {
+            return Verdict::Drop(Counter::DropMalformed);
         }
+        t.count(Counter::Delivered);
+        return Verdict::Peer { ifindex: place.pod.ifindex };
     }
-    verdict
+    t.count(Counter::Forwarded);
+    if place.hop == Hop::Outside || place.hop == Hop::Node && own {
+        return Verdict::Neigh { ifindex: cfg.uplink_ifindex };
+    }
+    Verdict::Tunnel { ifindex: cfg.overlay_ifindex, node: place.route.node, vni: cfg.vni }
 }

@@ -1,18 +1,30 @@
 //! Working memory of one packet. In BPF it is one CPU's element of a map, because the stack holds 512 bytes.
 
-use abi::{Counter, FlowKey, FlowValue};
+use abi::{Backend, Counter, FlowKey, FlowValue, FragmentKey, RouteValue, ServiceValue, VethValue};
 
 use crate::{
     conntrack::Target,
     parse::{Packet, Unparsed},
+    route::Place,
 };
 
-/// Room for a packet and the records that it meets. All zero is valid, and nothing is kept from one packet to the next.
+/// Room for a packet and what it meets. All zero is valid. Nothing in it is kept from one packet to the next, but for the padding of
+/// keys, which stays zero because nobody writes it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scratch {
     pub packet: Packet,
     /// Why there is no packet.
     pub unparsed: Unparsed,
+    pub fragment: FragmentKey,
+    /// What the sender may send.
+    pub veth: VethValue,
+    /// Where it goes.
+    pub place: Place,
+    /// Where the overlay's packet came from.
+    pub sender: RouteValue,
+    /// The Service that it is for, and the chosen backend.
+    pub service: ServiceValue,
+    pub backend: Backend,
     /// Where a new flow is to go, and why it could not.
     pub target: Target,
     pub refused: Counter,

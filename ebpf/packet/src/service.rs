@@ -8,8 +8,8 @@ use crate::Tables;
 
 /// Looks an address and port up in one scope (`SCOPE_*`).
 #[inline(always)]
-pub fn find<T: Tables>(t: &T, addr: &Addr, tuple: &FlowKey, scope: u8) -> Option<ServiceValue> {
-    t.service(&ServiceKey { addr: *addr, port: tuple.dport, proto: tuple.proto, scope })
+pub fn find<T: Tables>(t: &T, addr: &Addr, tuple: &FlowKey, scope: u8, value: &mut ServiceValue) -> bool {
+    t.service(&ServiceKey { addr: *addr, port: tuple.dport, proto: tuple.proto, scope }, value)
 }
 
 /// Whether a backend takes new connections.
@@ -19,41 +19,39 @@ pub fn is_open(backend: &Backend) -> bool {
 }
 
 /// Picks the backend of a new connection of `client`: the one it had if the Service wants that, else the slot that `number`
-/// (a hash or a random number) falls into. `None`: the Service has none.
+/// (a hash or a random number) falls into. Its id, and 0 if the Service has none.
 #[inline(always)]
-pub fn pick<T: Tables>(t: &T, service: &ServiceValue, client: &Addr, number: u32) -> Option<(u32, Backend)> {
+pub fn pick<T: Tables>(t: &T, service: &ServiceValue, client: &Addr, number: u32, backend: &mut Backend) -> u32 {
     if service.affinity_s == 0 {
-        return slot(t, service, number);
+        return slot(t, service, number, backend);
     }
     let key = AffinityKey { client: *client, service: service.id };
     let now = t.now_s();
     if let Some(last) = t.affinity(&key)
         && now.wrapping_sub(last.seen_s) <= service.affinity_s
-        && let Some(backend) = t.backend(last.backend)
-        && is_open(&backend)
+        && t.backend(last.backend, backend)
+        && is_open(backend)
     {
         if last.seen_s != now {
             t.set_affinity(&key, &AffinityValue { backend: last.backend, seen_s: now });
         }
-        return Some((last.backend, backend));
+        return last.backend;
     }
-    let (id, backend) = slot(t, service, number)?;
-    t.set_affinity(&key, &AffinityValue { backend: id, seen_s: now });
-    Some((id, backend))
+    let id = slot(t, service, number, backend);
+    if id != 0 {
+        t.set_affinity(&key, &AffinityValue { backend: id, seen_s: now });
+    }
+    id
 }
 
 #[inline(always)]
-fn slot<T: Tables>(t: &T, service: &ServiceValue, number: u32) -> Option<(u32, Backend)> {
-    let index = (number as u64).wrapping_mul(service.len as u64) >> 32;
+fn slot<T: Tables>(t: &T, service: &ServiceValue, number: u32, backend: &mut Backend) -> u32 {
     if service.len == 0 {
-        return None;
+        return 0;
     }
-    let id = t.slot(service.base.wrapping_add(index as u32))?;
-    let backend = t.backend(id)?;
-    if backend.flags & BACKEND_ALIVE == 0 {
-        return None;
-    }
-    Some((id, backend))
+    let index = (number as u64).wrapping_mul(service.len as u64) >> 32;
+    let Some(id) = t.slot(service.base.wrapping_add(index as u32)) else { return 0 };
+    if t.backend(id, backend) && backend.flags & BACKEND_ALIVE != 0 { id } else { 0 }
 }
 
 /// A number from the tuple, the same on every node with the same seed.

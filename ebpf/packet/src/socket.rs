@@ -1,8 +1,8 @@
 //! Socket-level balancing: a connection to a Service becomes one to a backend before its first packet exists.
 
 use abi::{
-    Addr, Be16, Config, IPPROTO_TCP, IPPROTO_UDP, ROUTE_THIS_NODE, SCOPE_CLUSTER, SCOPE_NODE_PORT, SOCKET_ENTRIES,
-    ServiceKey, ServiceValue, SocketEntry, SocketValue,
+    Addr, Backend, Be16, Config, IPPROTO_TCP, IPPROTO_UDP, ROUTE_THIS_NODE, RouteValue, SCOPE_CLUSTER, SCOPE_NODE_PORT,
+    SOCKET_ENTRIES, ServiceKey, ServiceValue, SocketEntry, SocketValue,
 };
 
 use crate::{Tables, service};
@@ -48,11 +48,12 @@ pub fn send<T: Tables>(t: &T, call: &Call, known: Option<&SocketValue>) -> Choic
     if call.proto != IPPROTO_UDP {
         return Choice::Keep;
     }
+    let mut b = Backend::default();
     if let Some(known) = known {
         for entry in &known.entries {
             if entry.service_port == call.port
                 && entry.service == call.addr
-                && let Some(b) = t.backend(entry.backend_id)
+                && t.backend(entry.backend_id, &mut b)
                 && service::is_open(&b)
                 && b.addr == entry.backend
                 && b.port == entry.backend_port
@@ -94,43 +95,45 @@ pub fn remember(known: &mut SocketValue, entry: &SocketEntry) {
 
 #[inline(always)]
 fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
-    let Some(found) = lookup(t, cfg, call) else { return Choice::Keep };
-    // Every socket of a pod has the pod's address, so its namespace stands for the client (as the cookie, since the address is
-    // not chosen before the destination is).
-    let client = Addr([call.netns as u32, (call.netns >> 32) as u32, 0, 0]);
-    match service::pick(t, &found, &client, call.random) {
-        None => Choice::Refuse,
-        Some((id, backend)) => Choice::Translate(SocketEntry {
-            backend: backend.addr,
-            service: call.addr,
-            backend_port: backend.port,
-            service_port: call.port,
-            backend_id: id,
-        }),
+    let mut found = ServiceValue::default();
+    if !lookup(t, cfg, call, &mut found) {
+        return Choice::Keep;
     }
+    // A socket's own address is not chosen before its destination is; all sockets of a pod share its namespace.
+    let client = Addr([call.netns as u32, (call.netns >> 32) as u32, 0, 0]);
+    let mut backend = Backend::default();
+    let id = service::pick(t, &found, &client, call.random, &mut backend);
+    if id == 0 {
+        return Choice::Refuse;
+    }
+    Choice::Translate(SocketEntry {
+        backend: backend.addr,
+        service: call.addr,
+        backend_port: backend.port,
+        service_port: call.port,
+        backend_id: id,
+    })
 }
 
 #[inline(always)]
-fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Option<ServiceValue> {
+fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call, found: &mut ServiceValue) -> bool {
     let mut key = ServiceKey { addr: call.addr, port: call.port, proto: call.proto, scope: SCOPE_CLUSTER };
-    if let Some(found) = t.service(&key) {
-        return Some(found);
+    if t.service(&key, found) {
+        return true;
     }
     // A pod's own loopback is not the node's.
     let here = if is_loopback(&call.addr) {
         call.netns == cfg.node_cookie
     } else {
-        match t.route(&call.addr) {
-            Some(route) => route.kind == ROUTE_THIS_NODE,
-            None => false,
-        }
+        let mut route = RouteValue::default();
+        t.route(&call.addr, &mut route) && route.kind == ROUTE_THIS_NODE
     };
     if !here {
-        return None;
+        return false;
     }
     key.addr = Addr::ANY;
     key.scope = SCOPE_NODE_PORT;
-    t.service(&key)
+    t.service(&key, found)
 }
 
 /// 127.0.0.0/8, ::1, and the unspecified addresses, which mean the same to connect(2).

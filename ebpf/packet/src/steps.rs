@@ -1,9 +1,13 @@
 //! Where a program may be cut into functions.
 //!
 //! The verifier follows every path through what is inlined; a function of its own it follows once. The steps here are the ones
-//! with many paths and little in common with what comes after. They talk through [`Scratch`] and answer yes or no.
+//! with many paths and little in common with what comes after. They talk through [`Scratch`] and
+//! answer with a number.
 
-use crate::{Buffer, Scratch, Tables, conntrack, icmp, parse};
+use crate::{
+    Buffer, Scratch, Tables, icmp, nat, parse,
+    pipeline::{self, First, Origin},
+};
 
 /// The steps of the pipeline that an implementation may put elsewhere. It must end up in the function named.
 pub trait Steps<T: Tables>: Buffer + Sized {
@@ -19,9 +23,15 @@ pub trait Steps<T: Tables>: Buffer + Sized {
         icmp::error(self, t, s)
     }
 
-    /// [`conntrack::open`].
+    /// [`nat::rewrite`] to [`Scratch::to`].
     #[inline(always)]
-    fn open(&mut self, t: &T, s: &mut Scratch) -> bool {
-        conntrack::open(t, s)
+    fn rewrite(&mut self, s: &mut Scratch) -> bool {
+        nat::rewrite(self, &s.packet, &s.to).is_some()
+    }
+
+    /// [`pipeline::first`].
+    #[inline(always)]
+    fn first(&mut self, t: &T, s: &mut Scratch, origin: Origin) -> First {
+        pipeline::first(t, s, origin)
     }
 }

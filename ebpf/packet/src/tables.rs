@@ -1,4 +1,7 @@
 //! What the node knows, as the packet code asks it.
+//!
+//! The larger values are copied straight to where they are wanted, with a yes or no for an answer: an `Option` of them would be one
+//! more copy on a small stack, and its payload is undefined on the path without one, which the verifier sees.
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
@@ -15,14 +18,13 @@ pub trait Tables {
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
 
-    fn service(&self, key: &ServiceKey) -> Option<ServiceValue>;
+    fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool;
     /// The backend id in a slot.
     fn slot(&self, index: u32) -> Option<u32>;
-    fn backend(&self, id: u32) -> Option<Backend>;
+    fn backend(&self, id: u32, value: &mut Backend) -> bool;
     fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue>;
     fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue);
 
-    /// Copies the record to `value`, straight to where it is wanted; `false` if there is none.
     fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool;
     /// Inserts or replaces; `false` if the table took it not.
     fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool;
@@ -34,9 +36,9 @@ pub trait Tables {
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue);
 
     /// The local pod of an address.
-    fn pod(&self, addr: &Addr) -> Option<PodValue>;
+    fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool;
     /// What may leave the pod behind a host-side interface.
-    fn veth(&self, ifindex: u32) -> Option<VethValue>;
+    fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool;
     /// The longest matching prefix.
-    fn route(&self, addr: &Addr) -> Option<RouteValue>;
+    fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool;
 }

@@ -1,7 +1,10 @@
 //! The steps that are functions of their own. They are global, so the verifier takes each by itself, for any arguments.
 
 use aya_ebpf::bindings::__sk_buff;
-use packet::{Scratch, Steps, conntrack, icmp, parse};
+use packet::{
+    Scratch, Steps, icmp, nat, parse,
+    pipeline::{self, First, Origin},
+};
 
 use crate::{skb::Skb, tables::Maps};
 
@@ -42,10 +45,29 @@ extern "C" fn step_error(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_open(memory: *mut Memory, now_s: u32) -> u32 {
+extern "C" fn step_rewrite(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
     // SAFETY: as in `step_parse`.
     let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
-    conntrack::open(&Maps { now_s }, s) as u32
+    nat::rewrite(&mut Skb(skb), &s.packet, &s.to).is_some() as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_first(memory: *mut Memory, origin: u32, now_s: u32) -> u32 {
+    // SAFETY: as in `step_parse`.
+    let Some(s) = (unsafe { scratch(memory) }) else { return 3 };
+    let origin = match origin {
+        0 => Origin::Pod,
+        1 => Origin::Uplink,
+        2 => Origin::Overlay,
+        _ => Origin::Stack,
+    };
+    match pipeline::first(&Maps { now_s }, s, origin) {
+        First::Translate => 0,
+        First::Plain => 1,
+        First::Pass => 2,
+        First::Drop => 3,
+    }
 }
 
 impl Steps<Maps> for Skb {
@@ -60,7 +82,23 @@ impl Steps<Maps> for Skb {
     }
 
     #[inline(always)]
-    fn open(&mut self, t: &Maps, s: &mut Scratch) -> bool {
-        step_open(memory(s), t.now_s) != 0
+    fn rewrite(&mut self, s: &mut Scratch) -> bool {
+        step_rewrite(self.0, memory(s)) != 0
+    }
+
+    #[inline(always)]
+    fn first(&mut self, t: &Maps, s: &mut Scratch, origin: Origin) -> First {
+        let origin = match origin {
+            Origin::Pod => 0,
+            Origin::Uplink => 1,
+            Origin::Overlay => 2,
+            Origin::Stack => 3,
+        };
+        match step_first(memory(s), origin, t.now_s) {
+            0 => First::Translate,
+            1 => First::Plain,
+            2 => First::Pass,
+            _ => First::Drop,
+        }
     }
 }

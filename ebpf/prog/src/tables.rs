@@ -23,6 +23,16 @@ fn seconds(ns: u64) -> u32 {
     ((ns >> 20).wrapping_mul(1_125_900) >> 30) as u32
 }
 
+/// Copies what was found.
+#[inline(always)]
+fn copy<T: Copy>(value: &mut T, found: Option<&T>) -> bool {
+    match found {
+        Some(found) => *value = *found,
+        None => return false,
+    }
+    true
+}
+
 impl Tables for Maps {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
@@ -49,9 +59,9 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+    fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool {
         // SAFETY: the value is copied at once; a torn copy of a replaced element is bounded by the checks on its use.
-        unsafe { maps::SERVICES.get(key) }.copied()
+        copy(value, unsafe { maps::SERVICES.get(key) })
     }
 
     #[inline(always)]
@@ -60,8 +70,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn backend(&self, id: u32) -> Option<Backend> {
-        maps::BACKENDS.get(id).copied()
+    fn backend(&self, id: u32, value: &mut Backend) -> bool {
+        copy(value, maps::BACKENDS.get(id))
     }
 
     #[inline(always)]
@@ -79,11 +89,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
         // SAFETY: as in `service`.
-        match unsafe { maps::FLOWS.get(key) } {
-            Some(found) => *value = *found,
-            None => return false,
-        }
-        true
+        copy(value, unsafe { maps::FLOWS.get(key) })
     }
 
     #[inline(always)]
@@ -115,26 +121,24 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn pod(&self, addr: &Addr) -> Option<PodValue> {
+    fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool {
         // SAFETY: as in `service`.
-        unsafe { maps::PODS.get(addr) }.copied()
+        copy(value, unsafe { maps::PODS.get(addr) })
     }
 
     #[inline(always)]
-    fn veth(&self, ifindex: u32) -> Option<VethValue> {
+    fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool {
         // SAFETY: as in `service`.
-        unsafe { maps::VETHS.get(ifindex) }.copied()
+        copy(value, unsafe { maps::VETHS.get(ifindex) })
     }
 
     #[inline(always)]
-    fn route(&self, addr: &Addr) -> Option<RouteValue> {
+    fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool {
         let key = RouteKey { prefix_len: 128, addr: *addr };
+        let map = (&raw const maps::ROUTES).cast_mut().cast();
         // SAFETY: the map's key and value are RouteKey and RouteValue (aya's own key type is packed, which costs byte stores), and the
         // value is copied at once.
-        unsafe {
-            let value =
-                bpf_map_lookup_elem((&raw const maps::ROUTES).cast_mut().cast(), (&raw const key).cast_mut().cast());
-            value.cast::<RouteValue>().as_ref().copied()
-        }
+        let found = unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<RouteValue>().as_ref() };
+        copy(value, found)
     }
 }

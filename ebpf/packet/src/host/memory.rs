@@ -92,6 +92,13 @@ pub struct Memory {
     pub counters: RefCell<BTreeMap<Counter, u64>>,
 }
 
+/// Copies what was found.
+fn fill<T>(value: &mut T, found: Option<T>) -> bool {
+    let Some(found) = found else { return false };
+    *value = found;
+    true
+}
+
 /// Whether an address lies in a prefix.
 fn contains(key: &RouteKey, addr: &Addr) -> bool {
     let bits = |a: &Addr| a.0.iter().fold(0_u128, |n, word| n << 32 | u128::from(u32::from_be(*word)));
@@ -112,8 +119,8 @@ impl Tables for Memory {
         *self.counters.borrow_mut().entry(counter).or_default() += 1;
     }
 
-    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
-        self.services.get(key).copied()
+    fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool {
+        fill(value, self.services.get(key).copied())
     }
 
     /// As in an array map, an unwritten slot holds zero.
@@ -122,8 +129,8 @@ impl Tables for Memory {
     }
 
     /// As in an array map, an unwritten backend is all zero.
-    fn backend(&self, id: u32) -> Option<Backend> {
-        (id < abi::MAX_BACKENDS).then(|| self.backends.get(&id).copied().unwrap_or_default())
+    fn backend(&self, id: u32, value: &mut Backend) -> bool {
+        fill(value, (id < abi::MAX_BACKENDS).then(|| self.backends.get(&id).copied().unwrap_or_default()))
     }
 
     fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
@@ -135,11 +142,7 @@ impl Tables for Memory {
     }
 
     fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
-        match self.flows.borrow().get(key) {
-            Some(found) => *value = *found,
-            None => return false,
-        }
-        true
+        fill(value, self.flows.borrow().get(key).copied())
     }
 
     fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
@@ -168,15 +171,16 @@ impl Tables for Memory {
         self.fragments.borrow_mut().insert(*key, *value);
     }
 
-    fn pod(&self, addr: &Addr) -> Option<PodValue> {
-        self.pods.get(addr).copied()
+    fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool {
+        fill(value, self.pods.get(addr).copied())
     }
 
-    fn veth(&self, ifindex: u32) -> Option<VethValue> {
-        self.veths.get(&ifindex).copied()
+    fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool {
+        fill(value, self.veths.get(&ifindex).copied())
     }
 
-    fn route(&self, addr: &Addr) -> Option<RouteValue> {
-        self.routes.iter().filter(|(key, _)| contains(key, addr)).max_by_key(|(key, _)| key.prefix_len).map(|(_, v)| *v)
+    fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool {
+        let matching = self.routes.iter().filter(|(key, _)| contains(key, addr));
+        fill(value, matching.max_by_key(|(key, _)| key.prefix_len).map(|(_, route)| *route))
     }
 }
