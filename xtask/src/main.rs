@@ -37,6 +37,8 @@ enum Task {
         #[arg(long)]
         dev: bool,
     },
+    /// Build the archive of images that examples and tests run
+    Images,
     /// Start a cluster on this machine and serve examples/hello.yaml
     Up {
         /// Number of nodes, each in a network namespace of its own
@@ -85,6 +87,7 @@ fn run(task: Task) -> anyhow::Result<()> {
             println!("{}", binary.display());
             Ok(())
         }
+        Task::Images => images::build().map(drop),
         Task::Up { nodes } => up::up(nodes),
         Task::Down => up::down(),
         Task::Test { long } => test::run(if long { test::Extent::Long } else { test::Extent::Usual }),

@@ -1,17 +1,15 @@
 //! `gannet down`: the end of what `up` started on this machine, its pods included. Keys and objects stay unless
 //! `--purge`.
 
-use kernel::netlink::Netlink;
+use std::path::Path;
 
 use crate::cli::{DATA_DIR, DownArguments};
 use crate::dev::Cluster;
 use crate::teardown::{self, Removed};
 use crate::{lock, settings};
 
-/// Interfaces that a node makes on its host.
-const OVERLAY: &str = "gannet.vxlan";
 /// Where pods find their gateway and their DNS; on `lo`.
-const LOCAL_ADDRESS: &str = "169.254.1.1/32";
+const GATEWAY: &str = "169.254.1.1";
 
 pub fn run(arguments: &DownArguments) -> anyhow::Result<()> {
     settings::check_machine()?;
@@ -33,19 +31,10 @@ pub fn run(arguments: &DownArguments) -> anyhow::Result<()> {
         removed.add("daemon", pid);
     }
     removed.instance(&arguments.instance, data_dir)?;
-    let netlink = Netlink::here()?;
-    for link in netlink.links()? {
-        let of_pod = link.name.len() == 13 && link.name.starts_with("gn");
-        if link.name == OVERLAY || of_pod && link.name[2..].chars().all(|c| c.is_ascii_hexdigit()) {
-            netlink.delete_link(&link.name)?;
-            removed.add("interface", link.name);
-        }
-    }
-    let local = LOCAL_ADDRESS.parse().expect("a constant address parses");
-    if netlink.addresses("lo")?.contains(&local) {
-        netlink.delete_address("lo", local)?;
-        removed.add("address", LOCAL_ADDRESS);
-    }
+    // What is left in the host's own namespace: pods' interfaces, the overlay, the gateway's address, our programs.
+    let gateway = GATEWAY.parse().expect("a constant address parses");
+    kernel::bpf::remove(&data_dir.join("bpf"), Path::new("/proc/self/ns/net"), gateway)?;
+    removed.add("overlay", kernel::bpf::OVERLAY);
     if arguments.purge {
         teardown::purge(data_dir)?;
         removed.add("state directory", data_dir.display());
