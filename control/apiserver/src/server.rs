@@ -83,13 +83,8 @@ impl Apiserver {
 
     /// Answers a request, from wherever it comes.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
-        if let Some(extra) = &self.config.extra
-            && request.uri().path().starts_with("/gannet/")
-        {
-            return match extra.handle(request) {
-                Some(response) => response.await,
-                None => respond::status(&Status::no_such_resource()),
-            };
+        if request.uri().path().starts_with(EXTRA) {
+            return self.extra(request).await;
         }
         let head = request.method() == Method::HEAD;
         let mut warnings = Vec::new();
@@ -104,6 +99,19 @@ impl Apiserver {
             *response.body_mut() = client::empty();
         }
         response
+    }
+
+    /// Paths that are not the API's own. Who asks is in the request's extensions; what they may is the extra's to say.
+    async fn extra(&self, request: Request<Body>) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        match auth::authenticate(self, &parts).await {
+            Ok(user) => parts.extensions.insert(user),
+            Err(status) => return respond::status(&status),
+        };
+        match self.config.extra.as_ref().and_then(|extra| extra.handle(Request::from_parts(parts, body))) {
+            Some(response) => response.await,
+            None => respond::status(&Status::no_such_resource()),
+        }
     }
 
     async fn answer(
@@ -212,6 +220,8 @@ impl Apiserver {
     }
 }
 
+/// Below this, [`crate::Extra`] answers.
+const EXTRA: &str = "/gannet/";
 /// RFC 7234, section 5.5. Warnings longer than this are cut.
 const WARNING_LIMIT: usize = 1024;
 const WARNINGS_LIMIT: usize = 20;

@@ -40,13 +40,6 @@ pub(crate) fn delete(write: &Write<'_>, old: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// An object that has just been marked as being deleted and lives on for a while.
-pub(crate) fn marked(resource: &Resource, object: &mut Value) {
-    if is(resource, "", "namespaces") {
-        namespace::terminate(object);
-    }
-}
-
 fn is(resource: &Resource, group: &str, name: &str) -> bool {
     resource.group == group && resource.resource == name
 }

@@ -2,7 +2,7 @@
 
 use crate::{generic::write::Write, storage};
 use api::{Gvr, Status, meta};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Namespaces that cannot be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -33,8 +33,4 @@ pub(super) fn protect(write: &Write<'_>, old: &Value) -> Result<(), Status> {
         return Err(Status::forbidden(&write.resource.gvr(), meta::name(old), "this namespace may not be deleted"));
     }
     Ok(())
-}
-
-pub(super) fn terminate(object: &mut Value) {
-    meta::child_mut(object, "status").insert("phase".to_owned(), json!("Terminating"));
 }

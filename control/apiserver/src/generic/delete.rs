@@ -4,7 +4,7 @@ use super::{
     Context,
     decode::decode,
     dry_run, encode,
-    metadata::{has_finalizers, may_go},
+    metadata::may_go,
     selection::Selection,
     write::{Via, Write},
 };
@@ -188,7 +188,7 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
         preconditions(write, options, &old)?;
         admission::delete(write, &old.value)?;
         let new = next_state(resource, options, &old.value, process::now());
-        let goes = may_go(&new);
+        let goes = may_go(resource, &new);
         if !goes && new == old.value {
             return Ok(Deleted::Marked(old));
         }
@@ -253,9 +253,7 @@ fn next_state(resource: &registry::Resource, options: &Options, old: &Value, now
             if resource.strategy.has_generation() || meta::generation(old) > 0 {
                 meta::set_generation(&mut new, meta::generation(old) + 1);
             }
-            if grace_s > 0 || has_finalizers(&new) {
-                admission::marked(resource, &mut new);
-            }
+            resource.strategy.mark_deleting(&mut new);
         }
     }
     new

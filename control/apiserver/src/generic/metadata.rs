@@ -52,14 +52,13 @@ pub(crate) fn generate_name(object: &mut Value) -> bool {
 }
 
 /// Nothing holds a deleted object back any more: its grace is over and no finalizer is left.
-pub(crate) fn may_go(object: &Value) -> bool {
+pub(crate) fn may_go(resource: &Resource, object: &Value) -> bool {
     meta::is_deleting(object)
         && meta::deletion_grace_period_seconds(object).unwrap_or(0) == 0
-        && !has_finalizers(object)
+        && !is_held(resource, object)
 }
 
-/// Finalizers of the object, or of its spec (as namespaces have them).
-pub(crate) fn has_finalizers(object: &Value) -> bool {
-    let spec = object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
-    spec || !meta::finalizers(object).is_empty()
+/// Finalizers, or whatever else the kind knows, keep the object.
+pub(crate) fn is_held(resource: &Resource, object: &Value) -> bool {
+    !meta::finalizers(object).is_empty() || resource.strategy.is_held(object)
 }

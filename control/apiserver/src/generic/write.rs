@@ -194,7 +194,7 @@ pub(crate) async fn modify(
             return Ok(Modified { stored: old, created: false });
         }
         let reservation = write.server.allocators.reserve(resource, &mut new, Some(&old.value))?;
-        let removed = may_go(&new);
+        let removed = may_go(resource, &new);
         let op = if removed { Op::Delete } else { Op::Put(storage::to_store(resource, &new)) };
         let bytes = storage::write(&new);
         if write.dry_run {

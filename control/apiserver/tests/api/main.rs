@@ -1,0 +1,14 @@
+//! The API through its front door: requests in, answers out, over a store in memory.
+
+mod auth;
+mod delete;
+mod discovery;
+mod fixture;
+mod input;
+mod lists;
+mod patches;
+mod pods;
+mod services;
+mod streams;
+mod verbs;
+mod watches;
