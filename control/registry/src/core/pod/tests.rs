@@ -257,6 +257,9 @@ fn refused_containers() {
 
 #[test]
 fn refused_resources() {
+    let fits =
+        json!({"resources": {"limits": {"cpu": "1", "x.io/gpu": "2"}, "requests": {"cpu": "1000m", "x.io/gpu": "2"}}});
+    assert_eq!(create_errors(with(fits)), "");
     errors(
         with(json!({"resources": {"limits": {"cpu": "-1", "foo": "1"}}})),
         expect![[r#"
