@@ -217,10 +217,7 @@ pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
 }
 
 /// What a program is: the tag of its instructions, and its maps. `is_state` tells the names of pinned maps.
-pub fn prog_identity(
-    fd: BorrowedFd<'_>,
-    is_state: impl Fn(&[u8]) -> bool,
-) -> io::Result<([u8; 8], Vec<MapIdentity>)> {
+pub fn prog_identity(fd: BorrowedFd<'_>, is_state: impl Fn(&[u8]) -> bool) -> io::Result<([u8; 8], Vec<MapIdentity>)> {
     let counted: bpf_prog_info = info(fd)?;
     let mut ids = vec![0_u32; counted.nr_map_ids as usize];
     // SAFETY: all zeroes is a valid bpf_prog_info.
