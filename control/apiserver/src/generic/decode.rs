@@ -180,9 +180,9 @@ mod tests {
         let decoded = json(br#"{"a": {"b": 1, "b": 2}, "c": [{"d": 1, "d": 2}], "a": 3}"#).unwrap();
         assert_eq!(decoded.duplicates, ["a.b", "c[0].d", "a"]);
         assert_eq!(decoded.value["a"], 3);
-        let decoded = yaml(b"a: {b: 1, b: 2}\nc: [{d: x, d: y}]\n").unwrap();
+        let decoded = yaml(b"a: {b: 1, b: 2}\nc: [{d: x, d: z}]\n").unwrap();
         assert_eq!(decoded.duplicates, ["a.b", "c[0].d"]);
-        assert_eq!(decoded.value["c"][0]["d"], "y");
+        assert_eq!(decoded.value["c"][0]["d"], "z");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Schemas from the table: the types a group version's kinds are made of.
 
 use api::{
-    Schema,
+    Gvk, Schema,
     schema::{Body, Definition, Field, Scalar, Type, definitions},
 };
 use serde_json::{Map, Value, json};
@@ -26,6 +26,14 @@ pub(super) fn of_group(group: &str, version: &str) -> Value {
             || definition.kinds.iter().any(|kind| kind.group == group && kind.version == version)
     });
     own.for_each(|definition| reach(definition, &mut found));
+    // Subresources may be kinds of other groups.
+    let resources =
+        registry::resources().iter().filter(|resource| resource.group == group && resource.version == version);
+    for sub in resources.flat_map(|resource| resource.subresources) {
+        if let Some(schema) = Schema::for_kind(&Gvk::new(sub.group, sub.version, sub.kind)) {
+            reach(schema.definition(), &mut found);
+        }
+    }
     let schemas: Map<String, Value> = definitions()
         .iter()
         .filter(|definition| found.contains(definition.name))
@@ -42,7 +50,7 @@ pub(super) fn all() -> Value {
 }
 
 /// The OpenAPI name of a kind's schema.
-pub(super) fn name_of(gvk: &api::Gvk) -> Option<&'static str> {
+pub(super) fn name_of(gvk: &Gvk) -> Option<&'static str> {
     Schema::for_kind(gvk).map(|schema| schema.definition().name)
 }
 

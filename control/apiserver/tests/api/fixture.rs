@@ -92,7 +92,9 @@ impl Fixture {
         let server = Apiserver::new(config).await.unwrap();
         let admin = server.transport(User::new("admin", ["system:masters"]));
         let fixture = Self { server, store, admin, pki };
-        fixture.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await.ok();
+        let account =
+            fixture.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+        assert!(matches!(account.code, 201 | 409), "{}", account.body);
         fixture
     }
 

@@ -73,8 +73,8 @@ async fn apply_creates_and_merges() {
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '1'}\n";
     let path = format!("{MAPS}/a?fieldManager=t");
     assert_eq!(f.call("PATCH", &path, kind, manifest).await.code, 201);
-    let second = f.call("PATCH", &path, kind, manifest.replace("x: '1'", "y: '2'")).await;
+    let second = f.call("PATCH", &path, kind, manifest.replace("x: '1'", "z: '2'")).await;
     assert_eq!(second.code, 200);
-    assert_eq!(second.body["data"], json!({"x": "1", "y": "2"}));
+    assert_eq!(second.body["data"], json!({"x": "1", "z": "2"}));
     assert_eq!(f.call("PATCH", &format!("{MAPS}/a"), kind, manifest).await.code, 400);
 }
