@@ -81,3 +81,6 @@ impl Controller for ServiceAccountController {
 fn meta(namespace: &str, name: &str) -> ObjectMeta {
     ObjectMeta { namespace: Some(namespace.to_owned()), name: Some(name.to_owned()), ..ObjectMeta::default() }
 }
+
+#[cfg(test)]
+mod tests;

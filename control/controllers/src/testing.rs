@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use api::{Key, Revision};
+use api::Key;
 use cache::{Change, Kind, Object, View};
 use jiff::{SignedDuration, Timestamp};
 use reconcile::{Action, Controller, EventRecord, Plan, Write};
@@ -170,7 +170,11 @@ impl World {
             Action::Create(body) => return self.create(kind, body.clone()),
             Action::Update(body) => {
                 let old = current();
-                assert_eq!(body.pointer("/metadata/resourceVersion"), old.pointer("/metadata/resourceVersion"), "{write}");
+                assert_eq!(
+                    body.pointer("/metadata/resourceVersion"),
+                    old.pointer("/metadata/resourceVersion"),
+                    "{write}"
+                );
                 self.put(with_generation(body.clone(), &old));
             }
             Action::UpdateStatus(body) => {
@@ -318,9 +322,4 @@ fn show_event(event: &EventRecord) -> String {
     let kind = event.regarding.kind.as_deref().unwrap_or_default();
     let name = event.regarding.name.as_deref().unwrap_or_default();
     format!("[{:?} {kind}/{name} {}] {}", event.type_, event.reason, event.message)
-}
-
-/// Where the View stands, to compare later.
-pub(crate) fn revision(world: &World) -> Revision {
-    world.view.revision
 }

@@ -52,7 +52,8 @@ impl Resources {
 
 impl AddAssign<&Resources> for Resources {
     fn add_assign(&mut self, other: &Resources) {
-        for (name, amount) in other.iter() {
+        // Nothing of a resource is not the same as the resource at nothing: it would stay behind.
+        for (name, amount) in other.iter().filter(|(_, amount)| *amount != 0) {
             let mine = self.0.entry(name.to_owned()).or_default();
             *mine = mine.saturating_add(amount);
         }

@@ -103,6 +103,7 @@ impl Snapshot {
     fn remove_node(&mut self, name: &str) {
         if let Some(load) = self.nodes.get_mut(name) {
             load.node = None;
+            load.allocatable = Resources::default();
             self.drop_if_bare(name);
         }
     }

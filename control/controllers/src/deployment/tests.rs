@@ -98,12 +98,16 @@ fn creation() {
         i:1 r1 4/0 | Available=False MinimumReplicasUnavailable Progressing=True ReplicaSetUpdated
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]].assert_eq(&roll_out(&mut World::new(WEB)));
+    "#]]
+    .assert_eq(&roll_out(&mut World::new(WEB)));
 }
 
 #[test]
 fn rolling_update() {
-    check(WEB, |world| set_image(world, "i:2"), expect![[r#"
+    check(
+        WEB,
+        |world| set_image(world, "i:2"),
+        expect![[r#"
         create replicasets default/web-5db4b74489
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
@@ -122,13 +126,17 @@ fn rolling_update() {
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn rolling_update_without_surge() {
     let yaml = WEB.replace("maxSurge: 25%, maxUnavailable: 25%", "maxSurge: 0, maxUnavailable: 1");
-    check(&yaml, |world| set_image(world, "i:2"), expect![[r#"
+    check(
+        &yaml,
+        |world| set_image(world, "i:2"),
+        expect![[r#"
         create replicasets default/web-5db4b74489
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":3}}
@@ -153,13 +161,17 @@ fn rolling_update_without_surge() {
         i:1 r1 0/0 | i:2 r2 4/3 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn rolling_update_without_unavailability() {
     let yaml = WEB.replace("maxSurge: 25%, maxUnavailable: 25%", "maxSurge: 1, maxUnavailable: 0");
-    check(&yaml, |world| set_image(world, "i:2"), expect![[r#"
+    check(
+        &yaml,
+        |world| set_image(world, "i:2"),
+        expect![[r#"
         create replicasets default/web-5db4b74489
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
@@ -184,16 +196,18 @@ fn rolling_update_without_unavailability() {
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn recreate() {
-    let yaml = WEB.replace(
-        "{type: RollingUpdate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}",
-        "{type: Recreate}",
-    );
-    check(&yaml, |world| set_image(world, "i:2"), expect![[r#"
+    let yaml =
+        WEB.replace("{type: RollingUpdate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}", "{type: Recreate}");
+    check(
+        &yaml,
+        |world| set_image(world, "i:2"),
+        expect![[r#"
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":0}}
           [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 0
         i:1 r1 0/0 | Progressing=True NewReplicaSetAvailable Available=False MinimumReplicasUnavailable
@@ -203,7 +217,8 @@ fn recreate() {
         i:1 r1 0/0 | i:2 r2 4/0 | Available=False MinimumReplicasUnavailable Progressing=True ReplicaSetUpdated
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -213,7 +228,10 @@ fn rollback_makes_the_old_set_new() {
         roll_out(world);
         set_image(world, "i:1");
     };
-    check(WEB, change, expect![[r#"
+    check(
+        WEB,
+        change,
+        expect![[r#"
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3","deployment.kubernetes.io/revision-history":"1"}}}
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3"}}}
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
@@ -233,7 +251,8 @@ fn rollback_makes_the_old_set_new() {
         i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -243,7 +262,10 @@ fn rollover_leaves_a_broken_rollout() {
         world.settle(&controllers());
         set_image(world, "i:3");
     };
-    check(WEB, change, expect![[r#"
+    check(
+        WEB,
+        change,
+        expect![[r#"
         create replicasets default/web-5db4b74489
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
@@ -268,18 +290,23 @@ fn rollover_leaves_a_broken_rollout() {
         i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn scaling_alone() {
-    check(WEB, |world| world.patch(Kind::Deployment, "default/web", json!({"spec": {"replicas": 7}})), expect![[r#"
+    check(
+        WEB,
+        |world| world.patch(Kind::Deployment, "default/web", json!({"spec": {"replicas": 7}})),
+        expect![[r#"
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"7","deployment.kubernetes.io/max-replicas":"9"}},"spec":{"replicas":7}}
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 4 to 7
         i:1 r1 7/4 | Progressing=True NewReplicaSetAvailable Available=False MinimumReplicasUnavailable
         i:1 r1 7/7 | Progressing=True NewReplicaSetAvailable Available=True MinimumReplicasAvailable
         i:1 r1 7/7 | Progressing=True NewReplicaSetAvailable Available=True MinimumReplicasAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -312,13 +339,17 @@ fn paused_changes_nothing_but_scales() {
         world.patch(Kind::Deployment, "default/web", json!({"spec": {"paused": true, "replicas": 2}}));
         set_image(world, "i:2");
     };
-    check(WEB, change, expect![[r#"
+    check(
+        WEB,
+        change,
+        expect![[r#"
         patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"2","deployment.kubernetes.io/max-replicas":"3"}},"spec":{"replicas":2}}
           [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 2
         i:1 r1 2/2 | Available=True MinimumReplicasAvailable Progressing=Unknown DeploymentPaused
         i:1 r1 2/2 | Available=True MinimumReplicasAvailable Progressing=Unknown DeploymentPaused
         i:1 r1 2/2 | Available=True MinimumReplicasAvailable Progressing=Unknown DeploymentPaused
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -329,7 +360,10 @@ fn resumed_goes_on() {
         roll_out(world);
         world.patch(Kind::Deployment, "default/web", json!({"spec": {"paused": null}}));
     };
-    check(WEB, change, expect![[r#"
+    check(
+        WEB,
+        change,
+        expect![[r#"
         create replicasets default/web-5db4b74489
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
@@ -348,7 +382,8 @@ fn resumed_goes_on() {
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -360,7 +395,10 @@ fn history_limit() {
         }
         set_image(world, "i:5");
     };
-    check(&WEB.replace("revisionHistoryLimit: 10", "revisionHistoryLimit: 2"), change, expect![[r#"
+    check(
+        &WEB.replace("revisionHistoryLimit: 10", "revisionHistoryLimit: 2"),
+        change,
+        expect![[r#"
         create replicasets default/web-5fdf56c48d
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 0 to 1
         patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"5"}}}
@@ -380,7 +418,8 @@ fn history_limit() {
         i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -403,7 +442,8 @@ fn progress_deadline() {
         i:1 r1 4/0 | Available=False MinimumReplicasUnavailable Progressing=False ProgressDeadlineExceeded
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -437,7 +477,8 @@ fn messages() {
           "replicas": 4,
           "terminatingReplicas": 0,
           "updatedReplicas": 4
-        }"#]].assert_eq(&serde_json::to_string_pretty(&deployment.status).expect("JSON"));
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&deployment.status).expect("JSON"));
     let set = world.view.list::<ReplicaSet>("default").next().expect("the set").clone();
     expect![[r#"
         {
@@ -467,10 +508,14 @@ fn messages() {
               "pod-template-hash": "689f4c9fb8"
             }
           }
-        }"#]].assert_eq(&serde_json::to_string_pretty(&json!({
-        "name": set.metadata.name, "labels": set.metadata.labels, "annotations": set.metadata.annotations,
-        "owners": set.metadata.owner_references, "selector": set.spec.as_ref().map(|spec| &spec.selector),
-    })).expect("JSON"));
+        }"#]]
+    .assert_eq(
+        &serde_json::to_string_pretty(&json!({
+            "name": set.metadata.name, "labels": set.metadata.labels, "annotations": set.metadata.annotations,
+            "owners": set.metadata.owner_references, "selector": set.spec.as_ref().map(|spec| &spec.selector),
+        }))
+        .expect("JSON"),
+    );
 }
 
 #[test]

@@ -28,10 +28,13 @@ metadata: {{name: {name}, labels: {{app: web}}, ownerReferences: [{{apiVersion: 
 }
 
 fn ready(name: &str, node: &str, since: &str) -> String {
-    pod(name, &format!(
-        "spec: {{nodeName: {node}, containers: []}}
+    pod(
+        name,
+        &format!(
+            "spec: {{nodeName: {node}, containers: []}}
 status: {{phase: Running, conditions: [{{type: Ready, status: 'True', lastTransitionTime: '{since}'}}]}}"
-    ))
+        ),
+    )
 }
 
 fn check(yaml: &str, expected: Expect) {
@@ -40,7 +43,9 @@ fn check(yaml: &str, expected: Expect) {
 
 #[test]
 fn creates_what_is_missing() {
-    check(SET, expect![[r#"
+    check(
+        SET,
+        expect![[r#"
         create pods default/web-*
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: {}
         create pods default/web-*
@@ -48,7 +53,8 @@ fn creates_what_is_missing() {
         create pods default/web-*
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: {}
         status replicasets default/web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -81,7 +87,8 @@ fn creates_follow_the_template() {
             }
           ],
           "uid": "uid-web-1-1"
-        }"#]].assert_eq(&serde_json::to_string_pretty(&meta).expect("JSON"));
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&meta).expect("JSON"));
     expect![[r#"
         create pods default/web-* -> web-1
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: web-1
@@ -89,7 +96,8 @@ fn creates_follow_the_template() {
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: web-2
         create pods default/web-* -> web-3
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: web-3
-    "#]].assert_eq(&world.take_log());
+    "#]]
+    .assert_eq(&world.take_log());
 }
 
 #[test]
@@ -102,7 +110,9 @@ fn deletes_the_least_useful_first() {
         pod("unbound", "status: {phase: Pending}"),
         pod("pending", "spec: {nodeName: n3, containers: []}\nstatus: {phase: Pending}"),
     ];
-    check(&pods.concat(), expect![[r#"
+    check(
+        &pods.concat(),
+        expect![[r#"
         delete pods default/unbound
           [Normal ReplicaSet/web SuccessfulDelete] Deleted pod: {}
         delete pods default/pending
@@ -112,7 +122,8 @@ fn deletes_the_least_useful_first() {
         delete pods default/old
           [Normal ReplicaSet/web SuccessfulDelete] Deleted pod: {}
         status replicasets default/web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -120,11 +131,14 @@ fn deletion_cost_counts_before_age() {
     let cheap = ready("cheap", "n1", "2025-12-01T00:00:00Z")
         .replace("labels:", "annotations: {controller.kubernetes.io/pod-deletion-cost: '-5'}, labels:");
     let pods = [SET.replace("replicas: 3", "replicas: 1"), cheap, ready("young", "n2", "2025-12-31T23:59:00Z")];
-    check(&pods.concat(), expect![[r#"
+    check(
+        &pods.concat(),
+        expect![[r#"
         delete pods default/cheap
           [Normal ReplicaSet/web SuccessfulDelete] Deleted pod: {}
         status replicasets default/web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -140,7 +154,9 @@ kind: Pod
 metadata: {name: foreign, labels: {app: web}, ownerReferences: [{apiVersion: v1, kind: Job, name: j, uid: uid-j, controller: true}]}
 ";
     let relabelled = pod("relabelled", "").replace("{app: web}", "{app: other}");
-    check(&[SET, orphan, &relabelled].concat(), expect![[r#"
+    check(
+        &[SET, orphan, &relabelled].concat(),
+        expect![[r#"
         patch pods default/orphan {"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","blockOwnerDeletion":true,"controller":true,"kind":"ReplicaSet","name":"web","uid":"uid-web"}]}}
         patch pods default/relabelled {"metadata":{"ownerReferences":[]}}
         create pods default/web-*
@@ -148,7 +164,8 @@ metadata: {name: foreign, labels: {app: web}, ownerReferences: [{apiVersion: v1,
         create pods default/web-*
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: {}
         status replicasets default/web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -165,14 +182,18 @@ fn ended_and_terminating_pods_are_replaced() {
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: web-2
         create pods default/web-* -> web-3
           [Normal ReplicaSet/web SuccessfulCreate] Created pod: web-3
-    "#]].assert_eq(&world.take_log());
+    "#]]
+    .assert_eq(&world.take_log());
     let set = world.view.get::<ReplicaSet>("default", "web").expect("the set");
-    expect![[r#"{"fullyLabeledReplicas":3,"observedGeneration":1,"replicas":3,"terminatingReplicas":1}"#]].assert_eq(&json!(set.status).to_string());
+    expect![[r#"{"fullyLabeledReplicas":3,"observedGeneration":1,"replicas":3,"terminatingReplicas":1}"#]]
+        .assert_eq(&json!(set.status).to_string());
 }
 
 #[test]
 fn available_after_min_ready_seconds() {
-    let set = SET.replace("replicas: 3", "replicas: 1").replace("spec:\n  replicas", "spec:\n  minReadySeconds: 30\n  replicas");
+    let set = SET
+        .replace("replicas: 3", "replicas: 1")
+        .replace("spec:\n  replicas", "spec:\n  minReadySeconds: 30\n  replicas");
     let mut world = World::new(&[set, ready("a", "n1", "2026-01-01T00:00:00Z")].concat());
     let status = |world: &mut World| {
         let plan = world.plan(&ReplicaSetController, "default/web");
@@ -195,9 +216,12 @@ fn available_after_min_ready_seconds() {
 #[test]
 fn a_set_being_deleted_makes_no_pods() {
     let set = SET.replace("name: web}", "name: web, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [x]}");
-    check(&set, expect![[r#"
+    check(
+        &set,
+        expect![[r#"
         status replicasets default/web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
