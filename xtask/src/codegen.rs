@@ -162,7 +162,9 @@ fn numbers(
             let part_name = part["name"].as_str().unwrap_or_default();
             match json_name(part_name, properties) {
                 Some(json) => pairs.push(format!("{json}={}", part["number"])),
-                None => println!("{name}: the inlined field {own}.{part_name} is not in the OpenAPI document; left out"),
+                None => {
+                    println!("{name}: the inlined field {own}.{part_name} is not in the OpenAPI document; left out")
+                }
             }
         }
         if !pairs.is_empty() {
