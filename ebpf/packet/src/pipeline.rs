@@ -107,16 +107,19 @@ pub fn to_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verd
     Verdict::Pass
 }
 
-/// tcx egress of the uplink: answers of backends on this node, and pod packets that the node's stack let out.
+/// tcx egress of the uplink: answers of backends on this node; what processes of this node, outside the socket hooks' cgroup, send to a
+/// Service; and pod packets that the node's stack let out.
 #[inline(always)]
 pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verdict {
     let Some(cfg) = t.config() else { return Verdict::Pass };
-    if !b.parse(s) || is_underlay(&s.packet) || answer(b, t, s) {
+    if !b.parse(s) || is_underlay(&s.packet) || route::is_group(&s.packet.tuple.dst, s.packet.v6) {
         return Verdict::Pass;
     }
-    let p = &s.packet;
-    let node = if p.v6 { &cfg.node6 } else { &cfg.node4 };
-    if difference(&p.tuple.src, node) == 0 || p.kind == Kind::Error || !t.pod(&p.tuple.src, &mut s.place.pod) {
+    if s.packet.kind == Kind::Error {
+        b.error(t, s);
+        return Verdict::Pass;
+    }
+    if !fragment::complete(t, s) {
         return Verdict::Pass;
     }
     match conntrack::find(t, s) {
@@ -128,7 +131,24 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
             First::Drop => return Verdict::Drop(s.refused),
         },
     }
-    if b.rewrite(s) { Verdict::Pass } else { Verdict::Drop(Counter::DropUnsupported) }
+    if !b.rewrite(s) {
+        return Verdict::Drop(Counter::DropUnsupported);
+    }
+    // The receiver of an answer, and of what is only masqueraded, is where the kernel's route led already.
+    if s.to.flags & FLOW_REPLY != 0 || s.to.backend == 0 {
+        return Verdict::Pass;
+    }
+    route::find(t, &s.to.dst, &mut s.place);
+    match route::send(b, t, cfg, s, true) {
+        // From egress there is no way into another namespace but by the device in front of it.
+        Verdict::Peer { ifindex } => Verdict::Redirect { ifindex },
+        verdict @ (Verdict::Pass
+        | Verdict::Drop(_)
+        | Verdict::Redirect { .. }
+        | Verdict::Neigh { .. }
+        | Verdict::Tunnel { .. }
+        | Verdict::Key { .. }) => verdict,
+    }
 }
 
 /// tcx egress of the VXLAN device: a packet that the node's own stack routed there and that has no tunnel key yet.
@@ -215,6 +235,9 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     s.target.from_range = false;
     route::find(t, &p.tuple.dst, &mut s.place);
     let is_service = lookup(t, p, s.place.hop, origin, &mut s.service);
+    if origin == Origin::Stack && !is_service && !t.pod(&p.tuple.src, &mut s.place.pod) {
+        return First::Pass;
+    }
     if is_service {
         let number = service::hash(&p.tuple, cfg.seed);
         let id = service::pick(t, &s.service, &p.tuple.src, number, &mut s.backend);
@@ -227,6 +250,10 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         s.target.dport = s.backend.port;
         s.target.backend = id;
         route::find(t, &s.target.dst, &mut s.place);
+    }
+    // What the node's stack has sent out does not come back in.
+    if origin == Origin::Stack && s.place.hop == Hop::Stack {
+        return First::Pass;
     }
     match source(s.place.hop, origin, is_service) {
         Source::None => return plain(s, origin),
@@ -275,6 +302,7 @@ enum Source {
 fn source(hop: Hop, origin: Origin, is_service: bool) -> Source {
     match (origin, hop) {
         (_, Hop::Service | Hop::NoPod) => Source::None,
+        (Origin::Stack, _) if is_service => Source::Keep,
         (Origin::Stack, _) | (Origin::Pod, Hop::Outside) | (Origin::Uplink, Hop::Remote) => Source::Node,
         // Nothing is translated, but the pod's answer must not be masqueraded.
         (Origin::Uplink, Hop::Pod) => Source::Keep,
@@ -291,10 +319,11 @@ fn source(hop: Hop, origin: Origin, is_service: bool) -> Source {
 /// Finds the Service that a packet is for, by where its address is and where it came from.
 #[inline(always)]
 fn lookup<T: Tables>(t: &T, p: &Packet, hop: Hop, origin: Origin, found: &mut ServiceValue) -> bool {
-    if p.kind != Kind::Ports || p.tuple.dport == Be16(0) || origin == Origin::Stack {
+    if p.kind != Kind::Ports || p.tuple.dport == Be16(0) {
         return false;
     }
     match hop {
+        Hop::Stack | Hop::Node | Hop::Outside if origin == Origin::Stack => return false,
         Hop::Pod | Hop::Remote | Hop::NoPod => return false,
         Hop::Stack => {
             if service::find(t, &Addr::ANY, &p.tuple, SCOPE_NODE_PORT, found) {

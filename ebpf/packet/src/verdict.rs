@@ -11,6 +11,8 @@ pub enum Verdict {
     Drop(Counter),
     /// Into the network namespace behind this host-side veth; the Ethernet addresses are set.
     Peer { ifindex: u32 },
+    /// Out of this host-side veth to the pod behind it; the Ethernet addresses are set.
+    Redirect { ifindex: u32 },
     /// Out of this interface by the kernel's route and neighbour.
     Neigh { ifindex: u32 },
     /// Out of the VXLAN device `ifindex` to the node at `node`.

@@ -59,7 +59,7 @@ proptest! {
             prop_assert_eq!(it.frame.0.len(), before.frame.0.len());
             match verdict {
                 Verdict::Drop(_) => {}
-                Verdict::Pass | Verdict::Peer { .. } | Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => {
+                Verdict::Pass | Verdict::Peer { .. } | Verdict::Redirect { .. } | Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => {
                     if is_sound(&before.frame.0) {
                         prop_assert_eq!(check(&it.frame.0), Ok(()), "{:?}", before);
                     }

@@ -41,6 +41,7 @@ fn run(m: &Memory, line: &str) -> String {
         Verdict::Drop(counter) => return format!("{counter:?}"),
         Verdict::Pass => "pass".to_owned(),
         Verdict::Peer { ifindex } => format!("pod{}", ifindex - 10),
+        Verdict::Redirect { ifindex } => format!("out to pod{}", ifindex - 10),
         Verdict::Neigh { .. } => "out by the uplink".to_owned(),
         Verdict::Tunnel { node, .. } => format!("tunnel to {}", octets(&node.v4_octets())),
         Verdict::Key { node, .. } => format!("key {}", octets(&node.v4_octets())),
@@ -404,6 +405,52 @@ fn node_port_to_a_process_of_the_node() {
                 key 192.0.2.2: 192.0.2.1:30082 > 10.244.2.5:5000
         "#]],
     );
+}
+
+#[test]
+fn processes_of_the_node_reach_services() {
+    let mut m = world();
+    let id = backend(&m, "10.244.1.3:8080");
+    only(&mut m, id);
+    check(
+        &m,
+        "to_uplink: tcp.S 192.0.2.1:5000 > 10.96.0.20:80
+         pod3: tcp.SA 10.244.1.3:8080 > 192.0.2.1:5000
+         to_uplink: tcp 192.0.2.1:5000 > 10.96.0.20:80
+         to_uplink: tcp.S 192.0.2.1:5000 > 10.96.0.99:80
+         to_uplink: tcp.S 192.0.2.1:5000 > 203.0.113.9:80",
+        expect![[r#"
+            to_uplink: tcp.S 192.0.2.1:5000 > 10.96.0.20:80
+                out to pod3: 192.0.2.1:5000 > 10.244.1.3:8080
+            pod3: tcp.SA 10.244.1.3:8080 > 192.0.2.1:5000
+                pass: 10.96.0.20:80 > 192.0.2.1:5000
+            to_uplink: tcp 192.0.2.1:5000 > 10.96.0.20:80
+                out to pod3: 192.0.2.1:5000 > 10.244.1.3:8080
+            to_uplink: tcp.S 192.0.2.1:5000 > 10.96.0.99:80
+                pass: 192.0.2.1:5000 > 10.96.0.99:80
+            to_uplink: tcp.S 192.0.2.1:5000 > 203.0.113.9:80
+                pass: 192.0.2.1:5000 > 203.0.113.9:80
+        "#]],
+    );
+    let id = backend(&m, "10.244.2.5:8080");
+    only(&mut m, id);
+    check(
+        &m,
+        "to_uplink: tcp.S 192.0.2.1:5001 > 10.96.0.20:80
+         node2: tcp.SA 10.244.2.5:8080 > 192.0.2.1:5001",
+        expect![[r#"
+            to_uplink: tcp.S 192.0.2.1:5001 > 10.96.0.20:80
+                tunnel to 192.0.2.2: 192.0.2.1:5001 > 10.244.2.5:8080
+            node2: tcp.SA 10.244.2.5:8080 > 192.0.2.1:5001
+                pass: 10.96.0.20:80 > 192.0.2.1:5001
+        "#]],
+    );
+    let id = backend(&m, "192.0.2.1:6443");
+    only(&mut m, id);
+    check(&m, "to_uplink: tcp.S 192.0.2.1:5002 > 10.96.0.1:443", expect![[r#"
+        to_uplink: tcp.S 192.0.2.1:5002 > 10.96.0.1:443
+            pass: 192.0.2.1:5002 > 10.96.0.1:443
+    "#]]);
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn act(skb: *mut __sk_buff, maps: &Maps, verdict: Verdict) -> i32 {
                 note(skb, 1, counter as u32, 0, 0, TC_ACT_SHOT)
             }
             Verdict::Peer { ifindex } => note(skb, 2, ifindex, 0, 0, bpf_redirect_peer(ifindex, 0) as i32),
+            Verdict::Redirect { ifindex } => note(skb, 6, ifindex, 0, 0, bpf_redirect(ifindex, 0) as i32),
             Verdict::Neigh { ifindex } => {
                 note(skb, 3, ifindex, 0, 0, bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32)
             }

@@ -29,6 +29,7 @@ pub fn words(verdict: Verdict) -> [u32; 4] {
         Verdict::Pass => [0, 0, 0, 0],
         Verdict::Drop(counter) => [1, counter as u32, 0, 0],
         Verdict::Peer { ifindex } => [2, ifindex, 0, 0],
+        Verdict::Redirect { ifindex } => [6, ifindex, 0, 0],
         Verdict::Neigh { ifindex } => [3, ifindex, 0, 0],
         Verdict::Tunnel { ifindex, node, vni } => [4, ifindex, node.0[3], vni],
         Verdict::Key { node, vni } => [5, 0, node.0[3], vni],
@@ -39,7 +40,7 @@ pub fn words(verdict: Verdict) -> [u32; 4] {
 fn code(verdict: u32) -> u32 {
     match verdict {
         1 => 2,
-        2..=4 => 7,
+        2..=4 | 6 => 7,
         _ => 0,
     }
 }

@@ -10,7 +10,7 @@ use kernel_tests::{
 use packet::host::{Dice, Memory, apply, step, world};
 
 /// Seeds, and packets for each.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 16;
 const PACKETS: u32 = 1_000;
 const LONG_SEEDS: u64 = 400;
 
@@ -45,7 +45,7 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
 fn host_and_kernel_agree_on_every_packet() {
     let mut bpf = open();
     let seeds = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
-    let mut seen = [0_u32; 6];
+    let mut seen = [0_u32; 7];
     for seed in 0..seeds {
         let mut memory = world();
         // Other seeds for the choices, and other paces of time.
@@ -68,6 +68,6 @@ fn host_and_kernel_agree_on_every_packet() {
         }
         compare(&bpf, &memory, &format!("after seed {seed}"));
     }
-    println!("pass, drop, peer, neigh, tunnel, key: {seen:?}");
-    assert!(seen.iter().all(|n| *n > 100), "every verdict is met often: {seen:?}");
+    println!("pass, drop, peer, neigh, tunnel, key, redirect: {seen:?}");
+    assert!(seen.iter().all(|n| *n > 30), "every verdict is met often: {seen:?}");
 }

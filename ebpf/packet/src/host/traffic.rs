@@ -94,7 +94,7 @@ const PORTS: [u16; 12] = [80, 53, 443, 8080, 6443, 9000, 30080, 30081, 30082, 30
 
 /// Draws the next packet for a node in state `m`.
 pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
-    let hook = match dice.below(12) {
+    let hook = match dice.below(14) {
         0..=4 => Hook::FromPod { ifindex: dice.pick(&[12, 13]) },
         5..=7 => Hook::FromUplink,
         8..=9 => Hook::FromOverlay {
@@ -169,6 +169,7 @@ fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
         Hook::ToUplink => dice.pick(local),
     };
     let dst = match dice.below(12) {
+        0..=6 if hook == Hook::ToUplink => dice.pick(service),
         0..=7 if hook == Hook::ToOverlay => dice.pick(remote),
         0..=7 if hook == Hook::ToPod => dice.pick(local),
         0..=1 => dice.pick(local),
@@ -181,7 +182,7 @@ fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     let icmp = if six { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
     let proto = dice.pick(&[IPPROTO_TCP, IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDP, icmp, IPPROTO_SCTP, 47]);
     let sport = if dice.once_in(3) { dice.pick(&PORTS) } else { 50_000 + dice.below(8) as u16 };
-    let dport = dice.pick(&PORTS);
+    let dport = if dice.once_in(3) { 80 } else { dice.pick(&PORTS) };
     let parse = |text: &str| text.parse().expect("the tables hold addresses");
     let mut spec = Spec::new(parse(src), parse(dst), proto, sport, dport);
     vary(dice, &mut spec);
