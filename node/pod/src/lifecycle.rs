@@ -213,21 +213,20 @@ impl Life {
     }
 
     /// When the state wants to be looked at again.
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        match self {
-            Life::PullBackoff { shown_until, until, .. } => {
-                Some(if shown_until < until { *shown_until } else { *until })
-            }
-            Life::CreateBackoff { until, .. } | Life::CrashBackoff { until } => Some(*until),
-            Life::Stopping { retry_at, .. } => *retry_at,
+    pub fn wakes(&self) -> impl Iterator<Item = Timestamp> {
+        let (first, second) = match self {
+            Life::PullBackoff { shown_until, until, .. } => (Some(*shown_until), Some(*until)),
+            Life::CreateBackoff { until, .. } | Life::CrashBackoff { until } => (Some(*until), None),
+            Life::Stopping { retry_at, .. } => (*retry_at, None),
             Life::Waiting
             | Life::Pulling
             | Life::Creating
             | Life::Starting { .. }
             | Life::PostStart { .. }
             | Life::Running { .. }
-            | Life::Exited => None,
-        }
+            | Life::Exited => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 }
 

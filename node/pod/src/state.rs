@@ -87,10 +87,19 @@ pub struct Container {
     pub last: Option<Ended>,
     pub previous: Option<Ended>,
     pub probes: Probes,
+    /// What last went wrong on the way to a running instance; shown until one runs.
+    pub trouble: Option<Trouble>,
     /// Restarts, pulls and creations that failed.
     pub crash: Backoff,
     pub pull: Backoff,
     pub create: Backoff,
+}
+
+/// A waiting state's reason and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub reason: &'static str,
+    pub message: String,
 }
 
 /// An instance that ended.
@@ -170,6 +179,7 @@ impl Container {
             last: None,
             previous: None,
             probes: Probes::default(),
+            trouble: None,
             crash: Backoff::default(),
             pull: Backoff::default(),
             create: Backoff::default(),

@@ -29,7 +29,7 @@ pub fn compute(state: &State, now: Timestamp) -> PodStatus {
         None => (phase::of(state, &init, &main), None, None),
     };
     let host_ips: Vec<String> = state.facts.host_ips.iter().map(ToString::to_string).collect();
-    let pod_ips = state.sandbox.as_ref().map_or_else(Vec::new, |s| s.ips.iter().map(ToString::to_string).collect());
+    let pod_ips = pod_ips(state);
     let rejected = state.verdict.is_some() && state.containers.iter().all(|c| c.instances == 0);
     let generation = state.pod.metadata.generation;
     let own = conditions::own(state, phase, &init, &main);
@@ -83,6 +83,15 @@ fn is_settled(state: &State) -> bool {
     let ended = matches!(state.published.phase.as_deref(), Some("Succeeded" | "Failed"));
     let unseen = state.containers.iter().all(|c| c.life == Life::Waiting && c.last.is_none());
     ended && unseen && state.verdict.is_none()
+}
+
+/// The pod's addresses; a pod on its way out keeps showing those it had.
+fn pod_ips(state: &State) -> Vec<String> {
+    match &state.sandbox {
+        Some(sandbox) => sandbox.ips.iter().map(ToString::to_string).collect(),
+        None if is_over(state) => state.published.pod_ips.iter().flatten().map(|p| p.ip.clone()).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// Whether nothing of the pod will run again.

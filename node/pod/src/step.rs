@@ -303,7 +303,8 @@ impl Turn {
             _ if self.may_expire() => self.deadline(),
             _ => None,
         };
-        self.state.containers.iter().filter_map(|c| c.life.wake_at()).chain(own).min()
+        let all = self.state.containers.iter().flat_map(|c| c.life.wakes()).chain(own);
+        all.filter(|at| *at > self.now).min()
     }
 
     fn may_expire(&self) -> bool {
@@ -341,9 +342,8 @@ impl Turn {
     /// The container's instance ended or never came to be: where it rests.
     fn settle(&mut self, index: usize) {
         let container = &mut self.state.containers[index];
-        let rest = if container.last.is_some() { Life::Exited } else { Life::Waiting };
-        if container.life.stage() != rest.stage() {
-            container.go(rest);
+        if !matches!(container.life, Life::Waiting | Life::Exited) {
+            container.go(if container.last.is_some() { Life::Exited } else { Life::Waiting });
         }
     }
 }

@@ -46,21 +46,16 @@ fn states(state: &State, container: &Container, now: Timestamp) -> (ContainerSta
     let previous = container.previous.as_ref().map(|ended| terminated(state, ended));
     match &container.life {
         Life::Running { since, .. } | Life::Stopping { since, .. } => (running(*since), last),
-        Life::CrashBackoff { .. } => {
-            let message = format!(
-                "back-off {}s restarting failed container={} pod={}",
-                container.crash.delay_seconds(),
-                container.name,
-                spec::full_name(&state.pod)
-            );
-            (waiting("CrashLoopBackOff", Some(message)), last)
+        Life::PullBackoff { shown_until, failure: ImageFailure::Pull, message, .. } if now < *shown_until => {
+            (waiting("ErrImagePull", Some(message.clone())), last)
         }
-        Life::PullBackoff { shown_until, failure, message, .. } => {
-            let in_backoff = now >= *shown_until;
-            (pull_backoff(container, *failure, message, in_backoff, state), last)
+        Life::CrashBackoff { .. } | Life::PullBackoff { .. } | Life::CreateBackoff { .. } => {
+            (troubled(container), last)
         }
-        Life::CreateBackoff { reason, message, .. } => (waiting(reason, Some(message.clone())), last),
         Life::Exited => (last.unwrap_or_default(), previous),
+        Life::Pulling | Life::Creating | Life::Starting { .. } if container.trouble.is_some() => {
+            (troubled(container), last)
+        }
         Life::Pulling | Life::Creating | Life::Starting { .. } if last.is_some() => {
             (last.unwrap_or_default(), previous)
         }
@@ -74,23 +69,9 @@ fn states(state: &State, container: &Container, now: Timestamp) -> (ContainerSta
     }
 }
 
-fn pull_backoff(
-    container: &Container,
-    failure: ImageFailure,
-    message: &str,
-    in_backoff: bool,
-    state: &State,
-) -> ContainerState {
-    match failure {
-        ImageFailure::NeverPull => waiting("ErrImageNeverPull", Some(message.to_owned())),
-        ImageFailure::InvalidName => waiting("InvalidImageName", Some(message.to_owned())),
-        ImageFailure::Pull if !in_backoff => waiting("ErrImagePull", Some(message.to_owned())),
-        ImageFailure::Pull => {
-            let image = spec::container(&state.pod, &container.name).and_then(|c| c.image.as_deref());
-            let text = format!("Back-off pulling image \"{}\": ErrImagePull: {message}", image.unwrap_or_default());
-            waiting("ImagePullBackOff", Some(text))
-        }
-    }
+fn troubled(container: &Container) -> ContainerState {
+    let trouble = container.trouble.as_ref().expect("a container backs off because of some trouble");
+    waiting(trouble.reason, Some(trouble.message.clone()))
 }
 
 fn waiting(reason: &str, message: Option<String>) -> ContainerState {

@@ -9,7 +9,7 @@ use crate::event::{Exit, ImageFailure};
 use crate::lifecycle::{Life, Lifecycle};
 use crate::probe::Probes;
 use crate::spec::{self, RestartPolicy, Role};
-use crate::state::{Container, Ended};
+use crate::state::{Container, Ended, Trouble};
 
 /// How long a failed pull is shown as the error itself before it is shown as backoff.
 const PULL_ERROR_SHOWN_SECONDS: i64 = 3;
@@ -105,6 +105,12 @@ impl Turn {
         let container = &mut self.state.containers[index];
         container.go(Life::CrashBackoff { until });
         let name = container.name.clone();
+        let message = format!(
+            "back-off {}s restarting failed container={name} pod={}",
+            container.crash.delay_seconds(),
+            spec::full_name(&self.state.pod)
+        );
+        container.trouble = Some(Trouble { reason: "CrashLoopBackOff", message });
         let message =
             format!("Back-off restarting failed container {name} in pod {}", spec::full_name(&self.state.pod));
         let path = self.field_path(&name);
@@ -174,6 +180,7 @@ impl Turn {
         let until = container.pull.fail(now, CONTAINER);
         let shown_until = after(now, PULL_ERROR_SHOWN_SECONDS);
         container.go(Life::PullBackoff { shown_until, until, failure, message: message.clone() });
+        container.trouble = Some(pull_trouble(failure, &image, &message));
         let path = self.field_path(name);
         match failure {
             ImageFailure::Pull => {
@@ -226,6 +233,7 @@ impl Turn {
         let container = &mut self.state.containers[index];
         let until = container.create.fail(now, SETUP);
         container.go(Life::CreateBackoff { until, reason, message: message.clone() });
+        container.trouble = Some(Trouble { reason, message: message.clone() });
         let path = self.field_path(name);
         self.warn("Failed", format!("Error: {message}"), path);
     }
@@ -239,6 +247,7 @@ impl Turn {
         if !matches!(container.life, Life::Starting { .. }) {
             return;
         }
+        container.trouble = None;
         let id = id.to_owned();
         if hook {
             container.go(Life::PostStart { id: id.clone(), since: at });
@@ -348,6 +357,18 @@ impl Turn {
     /// Whether a container counts as started: it runs and its startup probe, if any, has succeeded.
     pub(super) fn is_started(&self, container: &Container) -> bool {
         crate::status::is_started(&self.state, container)
+    }
+}
+
+/// What a failed pull shows once the error itself was shown.
+fn pull_trouble(failure: ImageFailure, image: &str, message: &str) -> Trouble {
+    match failure {
+        ImageFailure::NeverPull => Trouble { reason: "ErrImageNeverPull", message: message.to_owned() },
+        ImageFailure::InvalidName => Trouble { reason: "InvalidImageName", message: message.to_owned() },
+        ImageFailure::Pull => {
+            let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {message}");
+            Trouble { reason: "ImagePullBackOff", message }
+        }
     }
 }
 
