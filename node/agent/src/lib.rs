@@ -11,6 +11,7 @@
 //! | `probe` (one a probe) | a timer | results to the worker |
 //! | `runtime watch` | states of all pods, the runtime's lists, the nudge `look` | events to workers |
 //! | `orphans` | the runtime's lists, directories | removals |
+//! | `logs` | sizes of logs | rotated and removed logs |
 //! | `volume refresh` (one a pod and period) | API | volume files |
 //! | `events` | its queue | Event objects |
 //! | `services` | API watch | list of Services (watch channel) |

@@ -3,6 +3,7 @@
 
 mod actions;
 mod create;
+mod logs;
 mod observe;
 mod orphans;
 mod worker;
@@ -93,6 +94,7 @@ pub(crate) async fn run(context: Arc<Context>, pods: Arc<Pods>, shutdown: Cancel
                 helpers.get_or_insert_with(|| {
                     let (context, pods, shutdown) = (context.clone(), pods.clone(), dispatcher.shutdown.clone());
                     process::spawn("runtime watch", observe::run(context.clone(), pods.clone(), shutdown.clone()));
+                    process::spawn("logs", logs::run(context.clone(), pods.clone(), shutdown.clone()));
                     process::spawn("orphans", orphans::run(context, pods, shutdown));
                 });
             }
@@ -191,3 +193,6 @@ impl Dispatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

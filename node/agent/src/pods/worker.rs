@@ -88,8 +88,10 @@ impl Worker {
         let after = Arc::new(after);
         self.state.send_replace(after.clone());
         for action in actions {
+            // The machine puts the status first: the address is in the API before the containers start.
+            let wait = addressed && matches!(action, Action::UpdateStatus(_));
             self.act(&after, action).await;
-            if addressed {
+            if wait {
                 self.context.statuses.flushed(ADDRESS_WAIT).await;
             }
         }
