@@ -63,3 +63,6 @@ fn is_expired(entry: &Entry, now: Timestamp) -> bool {
         .max();
     last.is_some_and(|last| now.duration_since(last) > TTL)
 }
+
+#[cfg(test)]
+mod tests;

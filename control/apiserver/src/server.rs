@@ -18,7 +18,7 @@ use crate::{
         query::Query,
         respond,
     },
-    openapi, subresource,
+    metrics, openapi, subresource,
 };
 use api::{Gvr, Status};
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use client::{Body, Client, Transport};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use process::Shutdown;
+use registry::Resource;
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
@@ -196,6 +197,26 @@ impl Apiserver {
             // A namespace on a cluster-scoped kind, or an object of a namespaced kind without one.
             return Err(Status::no_such_resource());
         }
+        let answer = self.verb(request, user, target, resource, verb, query, warnings).await;
+        let code = match &answer {
+            Ok(response) => response.status().as_u16(),
+            Err(status) => status.code,
+        };
+        metrics::count(verb, resource.resource, code);
+        answer
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, on their way into a Context")]
+    async fn verb(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        user: User,
+        target: Target,
+        resource: &'static Resource,
+        verb: &'static str,
+        query: Query,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, Status> {
         if subresource::is_stream(&target.subresource) {
             return subresource::stream(self, resource, &target, &query, request).await;
         }

@@ -112,7 +112,7 @@ async fn page(context: &Context<'_>, selection: &Selection, prefix: &str) -> Res
         None => (None, at),
     };
     if let (Some(name), None, None) = (&selection.name, at, &token)
-        && !context.target.namespace.is_empty() == context.resource.namespaced
+        && context.target.namespace.is_empty() != context.resource.namespaced
     {
         return Ok(single(context, selection, &format!("{prefix}{name}")).await?);
     }

@@ -8,6 +8,7 @@ use crate::{
         negotiate::{Form, Media},
         respond,
     },
+    metrics::OpenWatch,
     storage,
 };
 use api::{Revision, Status};
@@ -99,6 +100,7 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
         bookmarks: context.query.flag("allowWatchBookmarks"),
         next_bookmark: now + BOOKMARK_INTERVAL,
         ends: now + Duration::from_secs(timeout_s),
+        _open: OpenWatch::new(),
     });
     let mut response = respond::json_bytes(200, Bytes::new());
     *response.body_mut() = StreamBody::new(stream).boxed_unsync();
@@ -165,6 +167,7 @@ struct Watching {
     bookmarks: bool,
     next_bookmark: Instant,
     ends: Instant,
+    _open: OpenWatch,
 }
 
 fn frames(watching: Watching) -> impl Stream<Item = Result<Frame<Bytes>, BodyError>> + Send {

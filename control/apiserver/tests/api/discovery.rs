@@ -110,5 +110,8 @@ async fn health_is_plain_text() {
     assert_eq!(f.get("/readyz?verbose").await.ok(), "[+]ping ok\n[+]store ok\nreadyz check passed\n");
     assert_eq!(f.get("/readyz/nope").await.code, 404);
     assert_eq!(f.get("/version").await.ok()["gitVersion"], "v1.36.0+gannet");
-    assert_eq!(f.get("/metrics").await.code, 200);
+    let metrics = f.get("/metrics").await.ok();
+    assert!(
+        metrics.as_str().unwrap().contains("gannet_api_requests_total{verb=\"create\",resource=\"serviceaccounts\"")
+    );
 }
