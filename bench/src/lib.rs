@@ -1,3 +1,5 @@
 //! Measurements: each prints a table or one JSON document; `README.md` has their figures with command, kernel and commit.
 
+mod node;
 pub mod packet;
+pub mod service;

@@ -1,0 +1,132 @@
+//! A node and its pods as network namespaces, gone when dropped.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use datapath::Local;
+use kernel::netlink::{Netlink, PeerPlace, Veth};
+use kernel::{Datapath, Options, PodLink, cgroup, mount, netns};
+
+/// A node with the data plane open.
+pub struct Node {
+    pub datapath: Datapath,
+    pub local: Local,
+    options: Options,
+    home: PathBuf,
+    pods: u8,
+    left: Leftovers,
+}
+
+/// A pod of the node.
+pub struct Pod {
+    pub ip: IpAddr,
+    pub netns: PathBuf,
+}
+
+/// What has to go when the node goes, also when it was only half made.
+struct Leftovers {
+    prefix: String,
+    namespaces: Vec<String>,
+    dir: PathBuf,
+}
+
+impl Node {
+    /// Makes a node with an uplink to nowhere.
+    pub fn new() -> Result<Node> {
+        let prefix = format!("gnb{}", std::process::id());
+        let dir = std::env::temp_dir().join(&prefix);
+        let mut left = Leftovers { prefix: prefix.clone(), namespaces: Vec::new(), dir: dir.clone() };
+        let (far, near) = (left.namespace("far")?, left.namespace("node")?);
+        let uplink = Netlink::in_netns(&near)?;
+        uplink.add_veth(&Veth {
+            name: "eth0",
+            mac: None,
+            peer_name: "eth0",
+            peer_mac: None,
+            peer: PeerPlace::Netns(&far),
+            mtu: None,
+        })?;
+        let ip: IpAddr = Ipv4Addr::new(10, 89, 0, 10).into();
+        uplink.add_address("eth0", "10.89.0.10/24".parse()?)?;
+        uplink.set_up("eth0")?;
+        Netlink::in_netns(&far)?.set_up("eth0")?;
+        let options = Options {
+            pin_dir: dir.join("bpf"),
+            cgroup: cgroup::create(&prefix)?,
+            netns: near,
+            uplink: "eth0".into(),
+            node_ips: vec![ip],
+            gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
+        };
+        let datapath = Datapath::open(options.clone())?;
+        let local = Local {
+            node_name: "node".into(),
+            addresses: vec![ip],
+            pod_cidrs: vec!["10.244.0.0/24".parse()?],
+            service_cidrs: vec!["10.96.0.0/15".parse()?],
+            dns: None,
+            config: datapath.config(),
+        };
+        Ok(Node { datapath, local, options, home: own_cgroup()?, pods: 0, left })
+    }
+
+    /// Attaches a new pod.
+    pub fn pod(&mut self) -> Result<Pod> {
+        let serial = self.pods;
+        self.pods += 1;
+        let netns = self.left.namespace(&format!("pod{serial}"))?;
+        let ip = Ipv4Addr::new(10, 244, 0, 2 + serial).into();
+        let host_ifname = format!("gn{:08x}{serial:03x}", std::process::id());
+        self.datapath.attach_pod(&PodLink {
+            host_ifname,
+            netns: netns.clone(),
+            ifname: "eth0".into(),
+            addresses: vec![ip],
+        })?;
+        Ok(Pod { ip, netns })
+    }
+
+    /// Puts this process into the node's cgroup until the guard is dropped: sockets made meanwhile have the hooks.
+    pub fn enter_cgroup(&self) -> Result<impl Drop + use<>> {
+        cgroup::add_process(&self.options.cgroup, std::process::id())?;
+        Ok(Home(self.home.clone()))
+    }
+}
+
+impl Leftovers {
+    fn namespace(&mut self, name: &str) -> Result<PathBuf> {
+        let name = format!("{}-{name}", self.prefix);
+        let path = netns::create(&name)?;
+        self.namespaces.push(name);
+        Netlink::in_netns(&path)?.set_up("lo")?;
+        Ok(path)
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let _ = mount::unmount_below(&self.dir);
+        for name in &self.namespaces {
+            let _ = netns::delete(name);
+        }
+        let _ = cgroup::remove(&self.prefix);
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+struct Home(PathBuf);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // The process is where it was or the machine is going down.
+        let _ = cgroup::add_process(&self.0, std::process::id());
+    }
+}
+
+/// The v2 cgroup this process is in.
+fn own_cgroup() -> Result<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).context("no cgroup v2")?;
+    Ok(cgroup::v2_mount()?.join(Path::new(path)))
+}
