@@ -124,7 +124,7 @@ async fn apply(client: &Client, kinds: &mut Kinds, mut object: Value, namespace:
         Err(error) if error.is_already_exists() => {
             let before = client.get_value(&gvr, &namespace, &name).await?;
             let after = client
-                .patch_value(&gvr, &namespace, &name, None, &Patch::Strategic(object))
+                .patch_value(&gvr, &namespace, &name, None, Patch::Strategic(object))
                 .await
                 .with_context(|| format!("cannot change {shown}"))?;
             let same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];

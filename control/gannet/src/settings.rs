@@ -147,9 +147,9 @@ fn uplink_of(netlink: &Netlink, address: IpAddr) -> anyhow::Result<String> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = nix::unistd::gethostname().context("cannot read the host name; give --node-name")?;
-    let name = name.into_string().ok().context("the host name is not text; give --node-name")?;
-    Ok(name.to_ascii_lowercase())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read the host name; give --node-name")?;
+    Ok(name.trim().to_ascii_lowercase())
 }
 
 /// What must be true before a daemon starts: root, and a kernel that can do it.
