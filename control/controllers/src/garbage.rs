@@ -151,6 +151,21 @@ fn collect(object: &Object, view: &View, plan: &mut Plan) {
     } else {
         Propagation::Background
     };
+    let waits_for_us = |dependent: Object| is_held(dependent.meta()) && has_finalizer(dependent.meta(), FOREGROUND);
+    if waiting > 0 && dependents(object, view).any(waits_for_us) {
+        // A cycle: each would wait for the other. This one stops blocking its owners.
+        let unblocked: Vec<OwnerReference> = references
+            .iter()
+            .map(|reference| OwnerReference { block_owner_deletion: Some(false), ..reference.clone() })
+            .collect();
+        if unblocked != references {
+            let body = json!({"metadata": {
+                "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": unblocked,
+            }});
+            plan.writes.push(Write::patch(object.kind(), &key_of(meta), body));
+            return;
+        }
+    }
     plan.writes.push(Write::delete(
         object.kind(),
         &key_of(meta),

@@ -152,7 +152,9 @@ fn cycles_end() {
     let mut world = World::new(&[first, owned("ConfigMap", "b", &[("ConfigMap", "a")])].concat());
     world.settle(&[&GarbageCollector]);
     expect![[r#"
-        delete configmaps default/b Foreground
+        patch configmaps default/b {"metadata":{"ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":false,"kind":"ConfigMap","name":"a","uid":"uid-a"}]}}
+        patch configmaps default/a {"metadata":{"finalizers":[]}}
+        delete configmaps default/b Background
     "#]].assert_eq(&world.take_log());
     assert_eq!(world.view.tables.config_maps.len(), 0);
 }
