@@ -21,6 +21,7 @@ use ipnet::IpNet;
 pub use device::{OVERLAY, SNAT_FIRST, remove};
 pub use links::PinnedLink;
 pub use pod::{Attached, PodLink};
+pub use table::{Plain, Raw};
 
 use crate::netlink::{self, Netlink};
 use crate::{cgroup, mount, netns, sysctl};

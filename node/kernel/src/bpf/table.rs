@@ -38,6 +38,27 @@ unsafe impl Plain for abi::RouteKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::RouteValue {}
 
+// SAFETY: as above.
+unsafe impl Plain for abi::FlowKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::FlowValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::FragmentKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::FragmentValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::AffinityKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::AffinityValue {}
+
+/// A plain value for aya's own maps, whose trait abi does not know.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Raw<T>(pub T);
+
+// SAFETY: what `Plain` promises is what `Pod` asks for.
+unsafe impl<T: Plain + 'static> aya::Pod for Raw<T> {}
+
 /// A map with keys `K` and values `V`.
 pub struct Table<K, V> {
     name: &'static str,

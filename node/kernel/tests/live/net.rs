@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,9 +108,29 @@ impl Talk {
     }
 }
 
+/// Connects from the calling thread's namespace and from a given address. Closing it resets the connection, so that
+/// the address is free again at once.
+pub fn talk_from(from: SocketAddr, to: SocketAddr) -> std::io::Result<Talk> {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    };
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
+    // Bounds the connect as well (socket(7)).
+    setsockopt(&socket, sockopt::SendTimeout, &nix::sys::time::TimeVal::new(DEADLINE.as_secs() as i64, 0))?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+    greet(TcpStream::from(socket))
+}
+
 /// Connects from the calling thread's namespace.
 pub fn talk(to: SocketAddr) -> std::io::Result<Talk> {
-    let stream = TcpStream::connect_timeout(&to, DEADLINE)?;
+    greet(TcpStream::connect_timeout(&to, DEADLINE)?)
+}
+
+/// Reads the server's first line.
+fn greet(stream: TcpStream) -> std::io::Result<Talk> {
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     let mut line = String::new();

@@ -116,3 +116,18 @@ fn endpoints_come_and_go() {
         }
     }
 }
+
+#[test]
+fn a_port_that_was_used_for_a_service_serves_a_direct_connection_next() {
+    let mut world = World::new(1);
+    let (client, backend) = (world.pod(0), world.pod(0));
+    let _server = serve(&[&backend]);
+    world.service(service("web", "10.96.7.7", &[&backend]));
+    let (vip, direct) = (at("10.96.7.7:80"), sock(backend.ip, 8080));
+    netns::run_in(&client.netns, || {
+        for to in [vip, direct, vip, direct] {
+            crate::net::talk_from(sock(client.ip, 40_000), to).unwrap().echo(1000).unwrap();
+        }
+    })
+    .unwrap();
+}
