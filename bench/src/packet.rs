@@ -18,6 +18,7 @@ use aya::{
     maps::{Array, HashMap, MapData, lpm_trie},
     programs::{SchedClassifier, TestRunOptions},
 };
+use kernel::bpf::{Plain, Raw};
 use packet::host::{Spec, v4};
 use serde::Serialize;
 
@@ -254,20 +255,12 @@ fn vip(i: u32) -> String {
     format!("10.96.{}.{}", i / 250, i % 250 + 1)
 }
 
-/// A type of `abi`, which knows nothing of aya.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct Raw<T>(T);
-
-// SAFETY: the types of `abi` are repr(C), without implicit padding, and valid for every bit pattern.
-unsafe impl<T: Copy + 'static> aya::Pod for Raw<T> {}
-
-fn put<K: Copy + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str, key: K, value: V) -> Result<()> {
+fn put<K: Plain + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name: &str, key: K, value: V) -> Result<()> {
     let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
     Ok(HashMap::<&mut MapData, Raw<K>, Raw<V>>::try_from(found)?.insert(Raw(key), Raw(value), 0)?)
 }
 
-fn set<V: Copy + 'static>(bpf: &mut Ebpf, name: &str, index: u32, value: V) -> Result<()> {
+fn set<V: Plain + 'static>(bpf: &mut Ebpf, name: &str, index: u32, value: V) -> Result<()> {
     let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
     Ok(Array::<&mut MapData, Raw<V>>::try_from(found)?.set(index, Raw(value), 0)?)
 }

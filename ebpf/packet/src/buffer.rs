@@ -24,10 +24,8 @@ pub trait Buffer {
     /// The word at `off`.
     #[inline(always)]
     fn word(&self, off: usize) -> Option<u32> {
-        match self.words::<1>(off) {
-            Some([word]) => Some(word),
-            None => None,
-        }
+        let [word] = self.words::<1>(off)?;
+        Some(word)
     }
 
     /// Replaces the word at `off`.

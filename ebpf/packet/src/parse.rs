@@ -215,7 +215,7 @@ fn transport<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
 #[inline(always)]
 pub fn icmp_kind(kind: u8, v6: bool) -> Kind {
     let (echo, error) = if v6 {
-        (kind == 128 || kind == 129, kind >= 1 && kind <= 4)
+        (kind == 128 || kind == 129, matches!(kind, 1..=4))
     } else {
         (kind == 8 || kind == 0, kind == 3 || kind == 11 || kind == 12)
     };

@@ -102,7 +102,7 @@ proptest! {
         let out = Spec {
             tcp_flags: 2,
             from_mac: pod_mac(client),
-            ..Spec::new(format!("10.244.1.{client}").parse().unwrap(), dst.parse().unwrap(), proto, sport, dport)
+            ..Spec::new(format!("10.244.1.{client}").parse().expect("an address"), dst.parse().expect("an address"), proto, sport, dport)
         };
         let mut sent = Step { hook: Hook::FromPod { ifindex: 10 + client }, frame: Frame(out.build()), now_s: 1_000 };
         let verdict = apply(&m, &mut sent);
@@ -132,7 +132,7 @@ proptest! {
             for sport in &ports {
                 let spec = Spec {
                     from_mac: pod_mac(client),
-                    ..Spec::new(format!("10.244.1.{client}").parse().unwrap(), "203.0.113.9".parse().unwrap(), IPPROTO_UDP, *sport, 53)
+                    ..Spec::new(format!("10.244.1.{client}").parse().expect("an address"), "203.0.113.9".parse().expect("an address"), IPPROTO_UDP, *sport, 53)
                 };
                 let mut it = Step { hook: Hook::FromPod { ifindex: 10 + client }, frame: Frame(spec.build()), now_s: 1_000 };
                 if let Verdict::Neigh { .. } = apply(&m, &mut it) {

@@ -15,7 +15,7 @@ use packet::{
 fn check(m: &Memory, script: &str, expected: Expect) {
     let mut out = String::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        writeln!(out, "{line}\n    {}", run(m, line)).unwrap();
+        writeln!(out, "{line}\n    {}", run(m, line)).expect("a String takes everything");
     }
     expected.assert_eq(&out);
 }
@@ -87,7 +87,7 @@ fn build(text: &str) -> Vec<u8> {
     };
     for word in words {
         match word.split_once('=').expect("name=value") {
-            ("ttl", n) => spec.ttl = n.parse().unwrap(),
+            ("ttl", n) => spec.ttl = n.parse().expect("a number"),
             ("frag", "first") => spec.fragment = Some(Fragment { id: 7, offset: 0, more: true }),
             ("frag", _) => spec.fragment = Some(Fragment { id: 7, offset: 3, more: false }),
             (other, _) => panic!("no option {other}"),
@@ -98,8 +98,8 @@ fn build(text: &str) -> Vec<u8> {
 
 fn endpoint(text: &str) -> (std::net::IpAddr, u16) {
     match text.split_once(':') {
-        Some((ip, port)) => (ip.parse().unwrap(), port.parse().unwrap()),
-        None => (text.parse().unwrap(), 0),
+        Some((ip, port)) => (ip.parse().expect("an address"), port.parse().expect("a port")),
+        None => (text.parse().expect("an address"), 0),
     }
 }
 
@@ -134,7 +134,8 @@ fn only(m: &mut Memory, backend: u32) {
 
 fn backend(m: &Memory, text: &str) -> u32 {
     let (ip, port) = text.split_once(':').expect("address and port");
-    let found = m.backends.iter().find(|(_, b)| b.addr == v4(ip) && b.port.get() == port.parse::<u16>().unwrap());
+    let found =
+        m.backends.iter().find(|(_, b)| b.addr == v4(ip) && b.port.get() == port.parse::<u16>().expect("a port"));
     *found.expect("the world has this backend").0
 }
 
@@ -447,10 +448,14 @@ fn processes_of_the_node_reach_services() {
     );
     let id = backend(&m, "192.0.2.1:6443");
     only(&mut m, id);
-    check(&m, "to_uplink: tcp.S 192.0.2.1:5002 > 10.96.0.1:443", expect![[r#"
+    check(
+        &m,
+        "to_uplink: tcp.S 192.0.2.1:5002 > 10.96.0.1:443",
+        expect![[r#"
         to_uplink: tcp.S 192.0.2.1:5002 > 10.96.0.1:443
             pass: 192.0.2.1:5002 > 10.96.0.1:443
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -501,7 +506,7 @@ fn connections_end_and_backends_go() {
     );
     // Draining: the flow goes on, a new one goes elsewhere.
     only(&mut m, two);
-    m.backends.get_mut(&three).unwrap().flags = BACKEND_ALIVE | BACKEND_DRAINING;
+    m.backends.get_mut(&three).expect("it is there").flags = BACKEND_ALIVE | BACKEND_DRAINING;
     check(
         &m,
         "pod2: tcp 10.244.1.2:1000 > 10.96.0.20:80

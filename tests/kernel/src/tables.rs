@@ -8,15 +8,8 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, lpm_trie},
 };
+use kernel::bpf::{Plain, Raw};
 use packet::host::Memory;
-
-/// A type of `abi`, which knows nothing of aya.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Raw<T>(pub T);
-
-// SAFETY: the types of `abi` are repr(C), without implicit padding, and valid for every bit pattern.
-unsafe impl<T: Copy + 'static> aya::Pod for Raw<T> {}
 
 /// Fills the maps that user space owns.
 pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
@@ -36,7 +29,7 @@ pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-fn array<T: Copy + 'static>(bpf: &mut Ebpf, name: &str, values: impl IntoIterator<Item = (u32, T)>) -> Result<()> {
+fn array<T: Plain + 'static>(bpf: &mut Ebpf, name: &str, values: impl IntoIterator<Item = (u32, T)>) -> Result<()> {
     let mut array = Array::<&mut MapData, Raw<T>>::try_from(bpf.map_mut(name).with_context(|| name.to_owned())?)?;
     for (index, value) in values {
         array.set(index, Raw(value), 0)?;
@@ -44,7 +37,7 @@ fn array<T: Copy + 'static>(bpf: &mut Ebpf, name: &str, values: impl IntoIterato
     Ok(())
 }
 
-fn hash<K: Copy + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str, values: &BTreeMap<K, V>) -> Result<()> {
+fn hash<K: Plain + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name: &str, values: &BTreeMap<K, V>) -> Result<()> {
     let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
     let mut map = HashMap::<&mut MapData, Raw<K>, Raw<V>>::try_from(found)?;
     for (key, value) in values {
@@ -54,13 +47,13 @@ fn hash<K: Copy + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str, values
 }
 
 /// Reads a hash map.
-pub fn read<K: Copy + Ord + 'static, V: Copy + 'static>(bpf: &Ebpf, name: &str) -> Result<BTreeMap<K, V>> {
+pub fn read<K: Plain + Ord + 'static, V: Plain + 'static>(bpf: &Ebpf, name: &str) -> Result<BTreeMap<K, V>> {
     let map = HashMap::<&MapData, Raw<K>, Raw<V>>::try_from(bpf.map(name).with_context(|| name.to_owned())?)?;
     map.iter().map(|entry| entry.map(|(k, v)| (k.0, v.0)).map_err(Into::into)).collect()
 }
 
 /// Empties a hash map.
-pub fn clear<K: Copy + Ord + 'static, V: Copy + 'static>(bpf: &mut Ebpf, name: &str) -> Result<()> {
+pub fn clear<K: Plain + Ord + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name: &str) -> Result<()> {
     let keys: Vec<K> = read::<K, V>(bpf, name)?.into_keys().collect();
     let found = bpf.map_mut(name).with_context(|| name.to_owned())?;
     let mut map = HashMap::<&mut MapData, Raw<K>, Raw<V>>::try_from(found)?;

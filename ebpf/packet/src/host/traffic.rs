@@ -68,28 +68,42 @@ pub fn apply(m: &Memory, step: &mut Step) -> Verdict {
     }
 }
 
-const LOCAL: [&str; 2] = ["10.244.1.2", "10.244.1.3"];
-const REMOTE: [&str; 4] = ["10.244.2.5", "10.244.3.7", "192.0.2.2", "192.0.2.3"];
-const OUTSIDE: [&str; 3] = ["203.0.113.9", "198.51.100.99", "8.8.4.4"];
-const VIRTUAL: [&str; 9] = [
-    "10.96.0.1",
-    "10.96.0.10",
-    "10.96.0.20",
-    "10.96.0.21",
-    "10.96.0.22",
-    "10.96.0.23",
-    "10.96.0.24",
-    "10.96.9.9",
-    "198.51.100.7",
-];
-const NODE: [&str; 2] = ["192.0.2.1", "169.254.1.1"];
-const ODD: [&str; 4] = ["10.244.1.99", "224.0.0.1", "255.255.255.255", "0.0.0.0"];
-const LOCAL6: [&str; 2] = ["fd00:1::2", "fd00:1::3"];
-const REMOTE6: [&str; 2] = ["fd00:2::5", "2001:db8::2"];
-const OUTSIDE6: [&str; 2] = ["2001:db8:ffff::9", "2001:db8:ffff::a"];
-const VIRTUAL6: [&str; 2] = ["fd00:96::14", "fd00:96::ff"];
-const NODE6: [&str; 1] = ["2001:db8::1"];
-const ODD6: [&str; 3] = ["fd00:1::99", "ff02::1", "::"];
+/// The addresses of [`super::world`], by what they are to it.
+struct Addresses {
+    local: &'static [&'static str],
+    remote: &'static [&'static str],
+    outside: &'static [&'static str],
+    service: &'static [&'static str],
+    node: &'static [&'static str],
+    odd: &'static [&'static str],
+}
+
+const FOUR: Addresses = Addresses {
+    local: &["10.244.1.2", "10.244.1.3"],
+    remote: &["10.244.2.5", "10.244.3.7", "192.0.2.2", "192.0.2.3"],
+    outside: &["203.0.113.9", "198.51.100.99", "8.8.4.4"],
+    service: &[
+        "10.96.0.1",
+        "10.96.0.10",
+        "10.96.0.20",
+        "10.96.0.21",
+        "10.96.0.22",
+        "10.96.0.23",
+        "10.96.0.24",
+        "10.96.9.9",
+        "198.51.100.7",
+    ],
+    node: &["192.0.2.1", "169.254.1.1"],
+    odd: &["10.244.1.99", "224.0.0.1", "255.255.255.255", "0.0.0.0"],
+};
+const SIX: Addresses = Addresses {
+    local: &["fd00:1::2", "fd00:1::3"],
+    remote: &["fd00:2::5", "2001:db8::2"],
+    outside: &["2001:db8:ffff::9", "2001:db8:ffff::a"],
+    service: &["fd00:96::14", "fd00:96::ff"],
+    node: &["2001:db8::1"],
+    odd: &["fd00:1::99", "ff02::1", "::"],
+};
 const PORTS: [u16; 12] = [80, 53, 443, 8080, 6443, 9000, 30080, 30081, 30082, 30086, 40_001, 4789];
 
 /// Draws the next packet for a node in state `m`.
@@ -155,11 +169,7 @@ fn ip(addr: &Addr) -> IpAddr {
 /// A packet of a flow that need not exist.
 fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     let six = dice.once_in(4);
-    let (local, remote, outside, service, node, odd): (&[&str], &[&str], &[&str], &[&str], &[&str], &[&str]) = if six {
-        (&LOCAL6, &REMOTE6, &OUTSIDE6, &VIRTUAL6, &NODE6, &ODD6)
-    } else {
-        (&LOCAL, &REMOTE, &OUTSIDE, &VIRTUAL, &NODE, &ODD)
-    };
+    let Addresses { local, remote, outside, service, node, odd } = if six { SIX } else { FOUR };
     let src = match hook {
         Hook::FromPod { ifindex } if !dice.once_in(20) => local[ifindex as usize - 12],
         Hook::FromPod { .. } | Hook::FromUplink => dice.pick(outside),
