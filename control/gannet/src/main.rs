@@ -26,15 +26,15 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, DevVerb, ImageVerb, NetVerb, Verb};
 
-/// The name under which containerd calls the CNI plugin.
-const CNI_NAME: &str = "gannet-cni";
+/// The names under which containerd calls the CNI plugin.
+const CNI_NAMES: [&str; 2] = [cni::PLUGIN, cni::LOOPBACK];
 
 /// Exit code of a daemon that cannot start as it was told to; a supervisor does not try again.
 pub const CANNOT_START: u8 = 69;
 
 fn main() -> ExitCode {
     let called_as = std::env::args_os().next().unwrap_or_default();
-    if Path::new(&called_as).file_name().is_some_and(|name| name == CNI_NAME) {
+    if Path::new(&called_as).file_name().is_some_and(|name| CNI_NAMES.iter().any(|cni| name == *cni)) {
         return exit_code(cni::main());
     }
     let cli = Cli::parse();

@@ -147,11 +147,13 @@ fn prepare(layout: &Layout, config: &ContainerdConfig) -> Result<(), Error> {
     }
     write(&layout.config, render(layout, config).as_bytes())?;
     write(&layout.cni_conf.join(cni::conflist::FILE), cni::conflist::render(&config.agent_socket).as_bytes())?;
-    let plugin = layout.cni_bin.join(cni::PLUGIN);
-    if fs::read_link(&plugin).ok().as_deref() != Some(&config.binary) {
-        let _ = fs::remove_file(&plugin);
-        std::os::unix::fs::symlink(&config.binary, &plugin)
-            .map_err(|source| Error::Io { what: "link", path: plugin, source })?;
+    for name in [cni::PLUGIN, cni::LOOPBACK] {
+        let plugin = layout.cni_bin.join(name);
+        if fs::read_link(&plugin).ok().as_deref() != Some(&config.binary) {
+            let _ = fs::remove_file(&plugin);
+            std::os::unix::fs::symlink(&config.binary, &plugin)
+                .map_err(|source| Error::Io { what: "link", path: plugin, source })?;
+        }
     }
     Ok(())
 }

@@ -21,6 +21,9 @@ use request::{Command, Invocation};
 
 /// The plugin's name in configuration lists, and the name by which the `gannet` binary is called as a plugin.
 pub const PLUGIN: &str = "gannet-cni";
+/// The second name: runtimes run a plugin `loopback` of the reference collection in each sandbox before ours. The daemon
+/// sets `lo` up when it attaches the pod, so this one only reports that.
+pub const LOOPBACK: &str = "loopback";
 /// Longest configuration read from stdin, bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// How long the daemon may take; runtimes give up on a sandbox much later.
@@ -82,6 +85,10 @@ fn run(variable: &dyn Fn(&str) -> Option<String>, input: &str) -> Result<Option<
     let command = request::command(variable)?;
     if command == Command::Version {
         return Ok(Some(result::versions(input)));
+    }
+    if request::is_loopback(input) {
+        let netns = variable("CNI_NETNS").unwrap_or_default();
+        return Ok((command == Command::Add).then(|| result::loopback(input, &netns)));
     }
     let call = request::parse(command, variable, input)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -49,6 +49,11 @@ pub(crate) fn command(variable: &dyn Fn(&str) -> Option<String>) -> Result<Comma
     }
 }
 
+/// Whether the configuration is that of the `loopback` plugin.
+pub(crate) fn is_loopback(input: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(input).is_ok_and(|config| config["type"] == crate::LOOPBACK)
+}
+
 /// The whole call. DEL may lack the namespace; everything else must be there.
 pub(crate) fn parse(
     command: Command,

@@ -48,6 +48,21 @@ pub(crate) fn success(version: &str, ifname: &str, netns: &str, reply: &AttachRe
     })
 }
 
+/// The answer to ADD of the loopback interface.
+pub(crate) fn loopback(input: &str, netns: &str) -> Value {
+    let version = versions(input)["cniVersion"].clone();
+    let mut ip = json!({"address": "127.0.0.1/8", "interface": 0});
+    if version != "1.0.0" {
+        ip["version"] = json!("4");
+    }
+    json!({
+        "cniVersion": version,
+        "interfaces": [{"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": netns}],
+        "ips": [ip],
+        "dns": {},
+    })
+}
+
 /// The answer to anything that failed.
 pub(crate) fn failure(code: u32, message: &str) -> Value {
     json!({"cniVersion": "1.0.0", "code": code, "msg": message})

@@ -104,6 +104,17 @@ fn without_a_daemon_add_must_be_repeated_and_del_of_a_gone_namespace_succeeds() 
 }
 
 #[test]
+fn the_loopback_interface_needs_no_daemon() {
+    let config = r#"{"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"}"#;
+    outcome(
+        ADD,
+        config,
+        expect![[r#"{"cniVersion":"0.3.1","dns":{},"interfaces":[{"mac":"00:00:00:00:00:00","name":"lo","sandbox":"/run/netns/x"}],"ips":[{"address":"127.0.0.1/8","interface":0,"version":"4"}]}"#]],
+    );
+    outcome("CNI_COMMAND=DEL", config, expect![""]);
+}
+
+#[test]
 fn results_have_the_shape_of_their_version() {
     let reply = AttachReply {
         addresses: vec!["10.244.1.7/32".into(), "fd00::7/128".into()],
