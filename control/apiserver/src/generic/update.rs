@@ -27,7 +27,16 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
         )));
     }
     let write = context.write(context.via(), dry_run);
-    let modified = match write::modify(&write, |_| Ok(object.clone())).await {
+    let unconditional = context.via() != Via::Object || context.resource.strategy.unconditional_update();
+    let replace = |_: &_| {
+        // Only a whole object can overwrite what its author has not seen; a patch is made on the present one.
+        if !unconditional && matches!(meta::resource_version(&object), "" | "0") {
+            let error = api::FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
+            return Err(Status::invalid(&context.resource.gvk(), name, vec![error]));
+        }
+        Ok(object.clone())
+    };
+    let modified = match write::modify(&write, replace).await {
         Err(status) if status.is_not_found() && creates(context, &object) => {
             let stored = write::insert(&write, object.clone()).await?;
             Modified { stored, created: true }

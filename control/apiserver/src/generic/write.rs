@@ -235,10 +235,6 @@ fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<b
         )));
     }
     match meta::resource_version(new) {
-        "" | "0" if write.via == Via::Object && !write.resource.strategy.unconditional_update() => {
-            let error = api::FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
-            Err(Status::invalid(&write.resource.gvk(), write.name, vec![error]))
-        }
         "" | "0" => Ok(false),
         pinned if pinned == old.revision.to_string() => Ok(true),
         _ => Err(Status::modified(&gvr, write.name)),
