@@ -203,9 +203,11 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  Root = {runc}
 "#,
         root = quoted(&layout.home.join("root")),
         state = quoted(&layout.home.join("state")),
+        runc = quoted(&layout.home.join("runc")),
         socket = quoted(&layout.socket),
         sandbox = pause::IMAGE,
         restrict_oom = config.restrict_oom,
