@@ -31,7 +31,11 @@ impl fmt::Display for Removed {
         }
         f.write_str("removed:")?;
         for (kind, names) in &self.things {
-            let plural = if names.len() == 1 { "" } else { "s" };
+            let plural = match (names.len(), kind.ends_with('s')) {
+                (1, _) => "",
+                (_, true) => "es",
+                (_, false) => "s",
+            };
             write!(f, "\n  {} {kind}{plural}: {}", names.len(), names.join(", "))?;
         }
         Ok(())
