@@ -62,13 +62,12 @@ async fn send<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, get
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         Ok(response.status().as_u16())
     };
-    // The connection is driven here and dropped with the answer: no task is left behind.
+    // The connection is driven here and dropped with the answer: no task is left behind. It may end in the same moment
+    // as the answer comes.
+    tokio::pin!(answer);
     tokio::select! {
-        answer = answer => answer,
-        ended = connection => match ended {
-            Ok(()) => Err("EOF".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
     }
 }
 
