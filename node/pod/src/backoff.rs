@@ -52,6 +52,15 @@ impl Backoff {
         after(now, self.delay_seconds)
     }
 
+    /// The memory of that many attempts in a row, the last of them at `last`.
+    pub fn after_attempts(count: u32, last: Timestamp, limits: Limits) -> Backoff {
+        if count == 0 {
+            return Backoff::default();
+        }
+        let delay = limits.initial_seconds.saturating_mul(1 << (count - 1).min(16));
+        Backoff { delay_seconds: delay.min(limits.max_seconds), last: Some(last) }
+    }
+
     fn expired(&self, at: Timestamp, limits: Limits) -> bool {
         self.last.is_some_and(|last| at.duration_since(last).as_secs() > limits.max_seconds * 2)
     }

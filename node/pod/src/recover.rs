@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::backoff::{Backoff, CONTAINER};
 use crate::event::{Observed, ObservedContainer, Phase};
 use crate::lifecycle::{Life, Lifecycle};
 use crate::probe::Probes;
@@ -84,8 +85,13 @@ fn adopt(
     let mut ended = ended.into_iter();
     container.last = ended.next();
     container.previous = ended.next();
-    if container.last.is_some() && !container.is_live() {
-        container.life = Life::Exited;
+    if let Some(ended) = &container.last {
+        // How long it has to wait is not remembered anywhere: as long as after that many restarts in a row.
+        let restarts = container.instances.saturating_sub(1);
+        container.crash = Backoff::after_attempts(restarts, ended.exit.finished_at, CONTAINER);
+        if !container.is_live() {
+            container.life = Life::Exited;
+        }
     }
 }
 

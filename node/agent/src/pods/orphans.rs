@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cri::convert::labels;
 use cri::v1;
+use pod::lifecycle::Stage;
 use tokio_util::sync::CancellationToken;
 
 use super::Pods;
@@ -35,9 +36,18 @@ pub(super) async fn run(context: Arc<Context>, pods: Arc<Pods>, shutdown: Cancel
 async fn sandboxes(context: &Context, pods: &Pods) -> Result<(), cri::Error> {
     let found = context.runtime.list_pod_sandboxes(v1::PodSandboxFilter::default()).await?;
     // After the list: a pod that started since has a worker by now.
-    let known = pods.uids();
+    let known = pods.states();
     for sandbox in found {
-        let Some(uid) = sandbox.labels.get(labels::POD_UID).filter(|uid| !known.contains(*uid)) else { continue };
+        let Some(uid) = sandbox.labels.get(labels::POD_UID) else { continue };
+        let ready = sandbox.state() == v1::PodSandboxState::SandboxReady;
+        let wanted = known.get(uid).is_some_and(|state| {
+            // Of a pod that lives, what is left of failed starts goes; the one under way shows as not ready, too.
+            let own = state.sandbox.as_ref().is_some_and(|own| own.id == sandbox.id);
+            own || ready || state.lifecycle.stage() == Stage::Sandboxing
+        });
+        if wanted {
+            continue;
+        }
         tracing::info!(uid, sandbox = sandbox.id, "removing a sandbox that belongs to no pod");
         context.runtime.stop_pod_sandbox(&sandbox.id).await?;
         context.runtime.remove_pod_sandbox(&sandbox.id).await?;

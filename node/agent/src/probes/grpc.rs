@@ -39,9 +39,10 @@ pub(super) async fn check(host: &str, port: u16, service: &str) -> Result<(), St
             Some(_) | None => Err("service unhealthy".to_owned()),
         }
     };
+    tokio::pin!(answer);
     tokio::select! {
-        answer = answer => answer,
-        ended = connection => Err(ended.err().map_or_else(|| "EOF".to_owned(), |error| error.to_string())),
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
     }
 }
 
