@@ -155,7 +155,7 @@ fn compile_port(
         if taken.insert(key) {
             let entry = desired.ports.entry(port_name.clone()).or_default();
             entry.frontends.insert(key, frontend.clone());
-        } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) {
+        } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key) {
             desired.conflicts.push(Conflict { key, service: name.clone() });
         }
     }
@@ -185,6 +185,11 @@ fn choose(service: &Service, port: &Port, reach: Reach, local: &Local) -> Vec<Ba
 fn backend_key(endpoint: &Endpoint, port: &Port) -> Option<BackendKey> {
     let number = endpoint.ports.get(&(port.name.clone(), port.protocol))?;
     Some(BackendKey { addr: addr(endpoint.ip), port: Be16::new(number.get()), proto: port.protocol.number() })
+}
+
+/// Whether the node answers this frontend itself: the cluster's DNS Service is in the API for its name and address.
+fn is_dns(local: &Local, key: &ServiceKey) -> bool {
+    local.dns.is_some_and(|dns| addr(dns.service.ip()) == key.addr && dns.service.port() == key.port.get())
 }
 
 fn synthesize_dns(dns: &Dns, desired: &mut Desired, taken: &mut BTreeSet<ServiceKey>) {
