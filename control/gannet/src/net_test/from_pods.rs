@@ -43,7 +43,7 @@ async fn call_from(
     let Target { namespace, name: service, port, .. } = target;
     let url = format!("http://{service}.{namespace}.svc:{port}/");
     let script = format!(
-        "for i in $(seq {}); do wget -q -T 5 -O - {url} 2>/tmp/fault || echo {FAULT}$(head -n 1 /tmp/fault); done",
+        "for i in $(seq {}); do timeout 5 wget -q -O - {url} 2>/tmp/fault || echo {FAULT}$(head -n 1 /tmp/fault); done",
         arguments.calls
     );
     let pod = json!({

@@ -41,14 +41,14 @@ pub fn pods_reach_pods(cluster: &Cluster, namespace: &str) -> Result<()> {
         for caller in &callers {
             let own = kubectl.field(&["-n", namespace, "get", "pod", caller], "/status/podIP")?;
             let url = format!("http://{address}:8080/");
-            let answer = kubectl.run(&["-n", namespace, "exec", caller, "--", "wget", "-q", "-T", "5", "-O", "-", &url])?;
+            let answer = kubectl.run(&["-n", namespace, "exec", caller, "--", "timeout", "5", "wget", "-q", "-O", "-", &url])?;
             ensure!(answer.contains(&format!("pod={server} ")), "{caller} -> {server}: {answer}");
             // No address translation between pods: the server sees the caller's own address.
             ensure!(answer.contains(&format!("client={own}")), "{caller} at {own} -> {server}: {answer}");
         }
         for index in [1, 2] {
             let url = format!("http://{address}:8080/");
-            let answer = output(cluster.in_node(index, "busybox").args(["wget", "-q", "-T", "5", "-O", "-", &url]))?;
+            let answer = output(cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]))?;
             ensure!(answer.contains(&format!("pod={server} ")), "node {index} -> {server}: {answer}");
         }
     }
@@ -71,13 +71,13 @@ pub fn services_answer(cluster: &Cluster, namespace: &str) -> Result<()> {
     let vip = kubectl.field(&["-n", namespace, "get", "service", "web"], "/spec/clusterIP")?;
     for index in [1, 2] {
         let url = format!("http://{vip}/");
-        let answer = output(cluster.in_node(index, "busybox").args(["wget", "-q", "-T", "5", "-O", "-", &url]))?;
+        let answer = output(cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]))?;
         ensure!(answer.contains("pod=web-"), "node {index} -> {vip}: {answer}");
     }
     kubectl.run(&["-n", namespace, "delete", "service", "web"])?;
     eventually("a deleted Service answers no more", || {
         let url = format!("http://{vip}/");
-        let answer = output(cluster.in_node(2, "busybox").args(["wget", "-q", "-T", "1", "-O", "-", &url]));
+        let answer = output(cluster.in_node(2, "busybox").args(["timeout", "1", "busybox", "wget", "-q", "-O", "-", &url]));
         ensure!(answer.is_err(), "it still answers: {answer:?}");
         Ok(())
     })
@@ -105,7 +105,7 @@ pub fn names_resolve(cluster: &Cluster, namespace: &str) -> Result<()> {
             ensure!(answer.contains(&address) && answer.contains(&other), "{answer}");
             Ok(())
         })?;
-        let short = kubectl.run(&["-n", namespace, "exec", caller, "--", "wget", "-q", "-T", "5", "-O", "-", "http://named/"])?;
+        let short = kubectl.run(&["-n", namespace, "exec", caller, "--", "timeout", "5", "wget", "-q", "-O", "-", "http://named/"])?;
         ensure!(short.contains("pod=named-"), "{short}");
         let api = ask("kubernetes.default.svc.cluster.local")?;
         ensure!(api.contains("10.189.0.1"), "{api}");
