@@ -1,8 +1,8 @@
 //! Flow records: two for each translated connection, made together by the first packet of the forward direction.
 
 use abi::{
-    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FLOW_CLOSING, FLOW_REPLY, FlowValue,
-    IPPROTO_TCP, IPPROTO_UDP,
+    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FLOW_CLOSING, FLOW_REPLY, FlowKey,
+    FlowValue, IPPROTO_TCP, IPPROTO_UDP,
 };
 
 use crate::{
@@ -112,6 +112,18 @@ pub struct Target {
     pub flags: u32,
     /// The source port comes from the node's range; else the packet's own is tried first.
     pub from_range: bool,
+}
+
+/// Whether answers to a packet that nothing translates would be taken for those of a translated flow: the client's port serves, or
+/// has just served, for a Service with the same backend. Such a connection needs records of its own.
+#[inline(always)]
+pub fn is_answer_taken<T: Tables>(t: &T, p: &Packet, key: &mut FlowKey, found: &mut FlowValue) -> bool {
+    key.src = p.tuple.dst;
+    key.dst = p.tuple.src;
+    key.sport = p.tuple.dport;
+    key.dport = p.tuple.sport;
+    key.proto = p.tuple.proto;
+    t.flow(key, found) && found.flags & FLOW_REPLY != 0
 }
 
 /// Makes both records of a new flow to [`Scratch::target`]; [`Scratch::to`] is what the packet is to be rewritten to. If it cannot,

@@ -256,7 +256,13 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         return First::Pass;
     }
     match source(s.place.hop, origin, is_service) {
-        Source::None => return plain(s, origin),
+        Source::None => {
+            let opens = origin == Origin::Pod && p.is_syn();
+            let lands = matches!(s.place.hop, Hop::Pod | Hop::Remote | Hop::Node | Hop::Stack);
+            if !(opens && lands && conntrack::is_answer_taken(t, p, &mut s.key, &mut s.old)) {
+                return plain(s, origin);
+            }
+        }
         Source::Keep => {
             if is_service && difference(&s.target.dst, &p.tuple.src) == 0 {
                 // The pod is its own backend: it must not see itself as the client, or it would answer inside.

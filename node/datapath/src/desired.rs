@@ -155,7 +155,8 @@ fn compile_port(
         if taken.insert(key) {
             let entry = desired.ports.entry(port_name.clone()).or_default();
             entry.frontends.insert(key, frontend.clone());
-        } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key) {
+        } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key)
+        {
             desired.conflicts.push(Conflict { key, service: name.clone() });
         }
     }
