@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
@@ -46,15 +47,14 @@ pub fn build(repo: &Path, target: &Path) -> anyhow::Result<PathBuf> {
 
 /// Loads every program on this kernel and compares the verifier's counts with `ebpf/prog/verifier.txt`.
 pub fn verify(repo: &Path, object: &Path) -> anyhow::Result<()> {
-    let output = capture(inner_cargo().env(BPF_OBJECT, object).args([
-        "run",
-        "--quiet",
-        "--package",
-        "kernel-tests",
-        "--bin",
-        "verify",
-    ]))
-    .context("the BPF programs do not load on this kernel")?;
+    let mut loader = inner_cargo();
+    loader.args(["run", "--quiet", "--package", "kernel-tests", "--bin", "verify"]);
+    verify_with(repo, object, loader)
+}
+
+/// The same with a command that runs kernel-tests' `verify`, for a caller that has compiled it already.
+pub fn verify_with(repo: &Path, object: &Path, mut loader: Command) -> anyhow::Result<()> {
+    let output = capture(loader.env(BPF_OBJECT, object)).context("the BPF programs do not load on this kernel")?;
     let counts = parse(&output).context("what `verify` printed")?;
     if counts.is_empty() {
         bail!("the BPF object holds no program");

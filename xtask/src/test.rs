@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::build::{self, BPF_OBJECT, Profile};
-use crate::run::step;
-use crate::{images, setup, tidy};
+use crate::run::{step, stream};
+use crate::{ebpf, images, paths, setup, tidy};
 
 /// How much to run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,17 +32,14 @@ pub fn run(extent: Extent) -> anyhow::Result<()> {
     setup::run()?;
     let mut counts = Counts::default();
     counts.check("tidy", tidy::run());
-    let object = match build::ebpf() {
-        Ok(object) => {
-            counts.passed += 1;
-            object
-        }
-        Err(error) => {
-            counts.check("BPF programs", Err(error));
-            return counts.conclude();
-        }
-    };
-    let binary = build::gannet_with(Profile::Dev, &object)?;
+    let object = build::bpf_object()?;
+    // One compilation with the features that the tests need; the binaries among it are the ones that are tested.
+    let mut all = build::inner_cargo();
+    all.env(BPF_OBJECT, &object).args(["build", "--workspace", "--exclude", "prog", "--bins", "--tests"]);
+    stream(&mut all).context("the workspace does not compile")?;
+    let binary = build::binary(Profile::Dev);
+    let loader = Command::new(binary.with_file_name("verify"));
+    counts.check("BPF programs", ebpf::verify_with(&paths::repo(), &object, loader));
     let images = images::build()?;
 
     let mut tests = build::inner_cargo();

@@ -17,7 +17,7 @@ const READY: &str = "3m";
 /// Installs, builds, starts, and calls the example by name, by VIP and by NodePort.
 pub fn up(nodes: u8) -> anyhow::Result<()> {
     setup::run()?;
-    let object = build::ebpf()?;
+    let object = build::bpf_object()?;
     let binary = build::gannet_with(Profile::Release, &object)?;
     let images = images::build()?;
     let gannet = || command(&binary);
