@@ -44,6 +44,13 @@ pub fn container<'a>(pod: &'a core::Pod, name: &str) -> Option<&'a core::Contain
     containers(pod).map(|(_, c)| c).find(|c| c.name == name)
 }
 
+/// Where a container stands in the pod, as events name it: `spec.containers{web}`.
+pub fn field_path(pod: &core::Pod, name: &str) -> Option<String> {
+    let (role, _) = containers(pod).find(|(_, c)| c.name == name)?;
+    let list = if role == Role::Main { "containers" } else { "initContainers" };
+    Some(format!("spec.{list}{{{name}}}"))
+}
+
 /// The restart policy that applies to `container`: its own, or the pod's.
 pub fn restart_policy(pod: &core::Pod, container: &core::Container) -> RestartPolicy {
     container.restart_policy.as_deref().map_or_else(|| pod_restart_policy(pod), parse_policy)

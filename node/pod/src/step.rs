@@ -334,9 +334,7 @@ impl Turn {
     }
 
     fn field_path(&self, container: &str) -> Option<String> {
-        let role = self.state.container(container)?.role;
-        let list = if role == spec::Role::Main { "containers" } else { "initContainers" };
-        Some(format!("spec.{list}{{{container}}}"))
+        spec::field_path(&self.state.pod, container)
     }
 
     /// The container's instance ended or never came to be: where it rests.

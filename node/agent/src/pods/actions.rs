@@ -216,7 +216,7 @@ async fn pull_image(context: &PodContext, state: &State, name: String) -> Event 
         kind: NoteKind::Normal,
         reason: "Pulling",
         message: format!("Pulling image \"{image}\""),
-        field_path: Some(format!("spec.containers{{{name}}}")),
+        field_path: pod::spec::field_path(&state.pod, &name),
     };
     context.node.notes.pod(&state.pod, note);
     let _permit = context.node.pulls.acquire().await;

@@ -4,6 +4,7 @@
 //! one place, before any route. Task: `node-api` accepts, `node-api-connection` (one a connection) serves.
 
 mod logs;
+mod stats;
 mod stream;
 mod tls;
 
@@ -137,6 +138,7 @@ async fn route(server: &Server, request: Request<Incoming>) -> Response<Body> {
     match segments.as_slice() {
         ["healthz"] if get => text(StatusCode::OK, "ok"),
         ["pods"] if get => pods(server),
+        ["stats", "summary"] if get => stats::summary(server).await,
         ["containerLogs", namespace, pod, container] if get => {
             logs::serve(server, namespace, pod, container, request.uri().query()).await
         }
