@@ -52,6 +52,7 @@ impl Controller for DeploymentController {
             sets: Sets::new(&deployment, claim.owned),
             plan: Plan { writes: claim.writes, ..Plan::default() },
             created: None,
+            shown_revision: None,
             collided: false,
         };
         if !owner::is_deleting(&deployment.metadata) {
@@ -71,6 +72,8 @@ struct Work<'a> {
     plan: Plan,
     /// The name of the ReplicaSet that this plan creates.
     created: Option<String>,
+    /// The revision that the Deployment is to show, if it shows another.
+    shown_revision: Option<String>,
     /// The name of the new ReplicaSet is taken by a stranger.
     collided: bool,
 }

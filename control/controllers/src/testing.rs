@@ -180,6 +180,7 @@ impl World {
             Action::UpdateStatus(body) => {
                 let mut object = current();
                 object["status"] = body["status"].clone();
+                object["metadata"]["annotations"] = body["metadata"]["annotations"].clone();
                 self.put(object);
             }
             Action::Patch(body) => {

@@ -161,7 +161,10 @@ impl Work<'_> {
                 changed |= self.scale_to(index, self.sets.sizes[index] - drop);
             }
         }
-        let mut budget = self.sets.available() - min_available;
+        // What a ReplicaSet's status counts beyond its size is about to go: that status is older than its last scaling.
+        let staying: i32 =
+            self.sets.all.iter().zip(&self.sets.sizes).map(|(set, size)| available(set).min(*size)).sum();
+        let mut budget = staying - min_available;
         for &index in &old {
             let drop = self.sets.sizes[index].min(budget);
             if drop > 0 {

@@ -159,10 +159,10 @@ impl Work<'_> {
         self.sets.old_sets().map(|set| revision(&set.metadata)).max().unwrap_or(0) + 1
     }
 
+    /// The Deployment's annotation goes with its status: written on its own it would be a new generation.
     fn show_revision(&mut self, revision: &str) {
         if annotation(&self.deployment.metadata, REVISION) != Some(revision) {
-            let body = json!({"metadata": {"uid": self.deployment.metadata.uid, "annotations": {REVISION: revision}}});
-            self.plan.writes.push(Write::patch(Kind::Deployment, &key_of(&self.deployment.metadata), body));
+            self.shown_revision = Some(revision.to_owned());
         }
     }
 }

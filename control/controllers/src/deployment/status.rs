@@ -33,9 +33,12 @@ impl Work<'_> {
             Some(seconds) => self.judge_progress(&old, &mut status, SignedDuration::from_secs(i64::from(seconds))),
         }
         self.judge_failure(&mut status);
-        if normal(&status) != normal(&old) {
+        if normal(&status) != normal(&old) || self.shown_revision.is_some() {
             let mut updated = self.deployment.clone();
             updated.status = Some(status);
+            if let Some(revision) = self.shown_revision.take() {
+                updated.metadata.annotations.get_or_insert_default().insert(super::sets::REVISION.to_owned(), revision);
+            }
             self.plan.writes.push(Write::update_status(&updated));
         }
     }

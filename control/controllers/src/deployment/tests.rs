@@ -86,7 +86,6 @@ fn creation() {
     expect![[r#"
         create replicasets default/web-689f4c9fb8
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 0 to 4
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"1"}}}
         create pods default/web-689f4c9fb8-* -> web-689f4c9fb8-1
           [Normal ReplicaSet/web-689f4c9fb8 SuccessfulCreate] Created pod: web-689f4c9fb8-1
         create pods default/web-689f4c9fb8-* -> web-689f4c9fb8-2
@@ -108,25 +107,24 @@ fn rolling_update() {
         WEB,
         |world| set_image(world, "i:2"),
         expect![[r#"
-        create replicasets default/web-5db4b74489
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
-        i:1 r1 3/3 | i:2 r2 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 4
-        i:1 r1 1/1 | i:2 r2 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5db4b74489
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
+            i:1 r1 3/3 | i:2 r2 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 4
+            i:1 r1 1/1 | i:2 r2 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -137,31 +135,30 @@ fn rolling_update_without_surge() {
         &yaml,
         |world| set_image(world, "i:2"),
         expect![[r#"
-        create replicasets default/web-5db4b74489
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
-        i:1 r1 3/3 | i:2 r2 1/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 2
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
-        i:1 r1 2/2 | i:2 r2 2/1 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 2 to 1
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 3
-        i:1 r1 1/1 | i:2 r2 3/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 3 to 4
-        i:1 r1 0/0 | i:2 r2 4/3 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5db4b74489
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
+            i:1 r1 3/3 | i:2 r2 1/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 2
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
+            i:1 r1 2/2 | i:2 r2 2/1 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 2 to 1
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 3
+            i:1 r1 1/1 | i:2 r2 3/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 3 to 4
+            i:1 r1 0/0 | i:2 r2 4/3 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -172,31 +169,30 @@ fn rolling_update_without_unavailability() {
         &yaml,
         |world| set_image(world, "i:2"),
         expect![[r#"
-        create replicasets default/web-5db4b74489
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        i:1 r1 4/4 | i:2 r2 1/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
-        i:1 r1 3/3 | i:2 r2 2/1 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 2
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 3
-        i:1 r1 2/2 | i:2 r2 3/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 2 to 1
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 3 to 4
-        i:1 r1 1/1 | i:2 r2 4/3 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5db4b74489
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
+            i:1 r1 4/4 | i:2 r2 1/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
+            i:1 r1 3/3 | i:2 r2 2/1 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 2
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 3
+            i:1 r1 2/2 | i:2 r2 3/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 2 to 1
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 3 to 4
+            i:1 r1 1/1 | i:2 r2 4/3 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -208,16 +204,15 @@ fn recreate() {
         &yaml,
         |world| set_image(world, "i:2"),
         expect![[r#"
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 0
-        i:1 r1 0/0 | Progressing=True NewReplicaSetAvailable Available=False MinimumReplicasUnavailable
-        create replicasets default/web-5db4b74489
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 4
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        i:1 r1 0/0 | i:2 r2 4/0 | Available=False MinimumReplicasUnavailable Progressing=True ReplicaSetUpdated
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"4"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 0
+            i:1 r1 0/0 | Progressing=True NewReplicaSetAvailable Available=False MinimumReplicasUnavailable
+            create replicasets default/web-5db4b74489
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 4
+            i:1 r1 0/0 | i:2 r2 4/0 | Available=False MinimumReplicasUnavailable Progressing=True ReplicaSetUpdated
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -232,26 +227,25 @@ fn rollback_makes_the_old_set_new() {
         WEB,
         change,
         expect![[r#"
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3","deployment.kubernetes.io/revision-history":"1"}}}
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3"}}}
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 0 to 1
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 4 to 3
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 1 to 2
-        i:2 r2 3/3 | i:1 r3 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 3 to 1
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 2 to 4
-        i:2 r2 1/1 | i:1 r3 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 1 to 0
-        i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3","deployment.kubernetes.io/revision-history":"1"}}}
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 0 to 1
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 4 to 3
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 1 to 2
+            i:2 r2 3/3 | i:1 r3 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 3 to 1
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 2 to 4
+            i:2 r2 1/1 | i:1 r3 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 1 to 0
+            i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:2 r2 0/0 | i:1 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -266,31 +260,29 @@ fn rollover_leaves_a_broken_rollout() {
         WEB,
         change,
         expect![[r#"
-        create replicasets default/web-5db4b74489
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
-        create replicasets default/web-6649f4bf5d
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3"}}}
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 2 to 0
-        patch replicasets default/web-6649f4bf5d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-6649f4bf5d from 0 to 2
-        i:1 r1 3/3 | i:2 r2 0/0 | i:3 r3 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
-        patch replicasets default/web-6649f4bf5d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-6649f4bf5d from 2 to 4
-        i:1 r1 1/1 | i:2 r2 0/0 | i:3 r3 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
-        i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5db4b74489
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
+            create replicasets default/web-6649f4bf5d
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-5db4b74489 from 2 to 0
+            patch replicasets default/web-6649f4bf5d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-6649f4bf5d from 0 to 2
+            i:1 r1 3/3 | i:2 r2 0/0 | i:3 r3 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
+            patch replicasets default/web-6649f4bf5d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-6649f4bf5d from 2 to 4
+            i:1 r1 1/1 | i:2 r2 0/0 | i:3 r3 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
+            i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 0/0 | i:3 r3 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -364,25 +356,24 @@ fn resumed_goes_on() {
         WEB,
         change,
         expect![[r#"
-        create replicasets default/web-5db4b74489
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
-        i:1 r1 3/3 | i:2 r2 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
-        patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 4
-        i:1 r1 1/1 | i:2 r2 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5db4b74489
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 0 to 1
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 4 to 3
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 1 to 2
+            i:1 r1 3/3 | i:2 r2 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 3 to 1
+            patch replicasets default/web-5db4b74489 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5db4b74489 from 2 to 4
+            i:1 r1 1/1 | i:2 r2 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-689f4c9fb8 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-689f4c9fb8 from 1 to 0
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:1 r1 0/0 | i:2 r2 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -399,26 +390,25 @@ fn history_limit() {
         &WEB.replace("revisionHistoryLimit: 10", "revisionHistoryLimit: 2"),
         change,
         expect![[r#"
-        create replicasets default/web-5fdf56c48d
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 0 to 1
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"5"}}}
-        patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 4 to 3
-        patch replicasets default/web-5fdf56c48d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 1 to 2
-        i:2 r2 0/0 | i:3 r3 0/0 | i:4 r4 3/3 | i:5 r5 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 3 to 1
-        patch replicasets default/web-5fdf56c48d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 2 to 4
-        i:2 r2 0/0 | i:3 r3 0/0 | i:4 r4 1/1 | i:5 r5 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
-        patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
-          [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 1 to 0
-        delete replicasets default/web-5db4b74489
-        i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-        i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
-    "#]],
+            create replicasets default/web-5fdf56c48d
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 0 to 1
+            patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":3}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 4 to 3
+            patch replicasets default/web-5fdf56c48d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":2}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 1 to 2
+            i:2 r2 0/0 | i:3 r3 0/0 | i:4 r4 3/3 | i:5 r5 2/0 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":1}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 3 to 1
+            patch replicasets default/web-5fdf56c48d {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":4}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-5fdf56c48d from 2 to 4
+            i:2 r2 0/0 | i:3 r3 0/0 | i:4 r4 1/1 | i:5 r5 4/2 | Available=True MinimumReplicasAvailable Progressing=True ReplicaSetUpdated
+            patch replicasets default/web-56f56b8675 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5"}},"spec":{"replicas":0}}
+              [Normal Deployment/web ScalingReplicaSet] Scaled down replica set web-56f56b8675 from 1 to 0
+            delete replicasets default/web-5db4b74489
+            i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+            i:3 r3 0/0 | i:4 r4 0/0 | i:5 r5 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
+        "#]],
     );
 }
 
@@ -438,7 +428,6 @@ fn progress_deadline() {
         i:1 r1 4/0 | Available=False MinimumReplicasUnavailable Progressing=False ProgressDeadlineExceeded
         create replicasets default/web-689f4c9fb8
           [Normal Deployment/web ScalingReplicaSet] Scaled up replica set web-689f4c9fb8 from 0 to 4
-        patch deployments default/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"1"}}}
         i:1 r1 4/0 | Available=False MinimumReplicasUnavailable Progressing=False ProgressDeadlineExceeded
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
         i:1 r1 4/4 | Available=True MinimumReplicasAvailable Progressing=True NewReplicaSetAvailable
