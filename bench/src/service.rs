@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use datapath::{Observed, State};
 use kernel::netns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 use serde::Serialize;
 use wire::fabric::{Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort};
 
@@ -301,8 +301,11 @@ struct Server {
 impl Server {
     fn start(netns: &std::path::Path, ip: IpAddr) -> Result<Server> {
         let (tcp, udp, sink) = netns::run_in(netns, || -> std::io::Result<_> {
-            let tcp = TcpListener::bind((ip, PORT))?;
-            Ok((tcp, UdpSocket::bind((ip, PORT))?, TcpListener::bind((ip, SINK_PORT))?))
+            Ok((
+                listen(SocketAddr::new(ip, PORT))?,
+                UdpSocket::bind((ip, PORT))?,
+                listen(SocketAddr::new(ip, SINK_PORT))?,
+            ))
         })??;
         let stop = Arc::new(AtomicBool::new(false));
         let flags = [stop.clone(), stop.clone(), stop.clone()];
@@ -336,6 +339,16 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// A listener that takes a whole round before it has to accept: with std's 128 the client would wait for the server's
+/// thread, a second at a time.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    socket::listen(&socket, Backlog::new(4096)?)?;
+    Ok(TcpListener::from(socket))
 }
 
 fn while_running(stop: &AtomicBool, socket: &impl AsFd, mut serve: impl FnMut()) {
