@@ -536,10 +536,12 @@ fn adopts_an_orphaned_set() {
     assert_eq!(world.view.list::<ReplicaSet>("default").count(), 1);
 }
 
+type Order<'a> = dyn Fn(&mut Vec<(usize, Key)>) + 'a;
+
 /// Whatever the order in which keys are looked at, and whichever pods run first, the end is the same.
 #[test]
 fn order_does_not_matter() {
-    let end = |order: &dyn Fn(&mut Vec<(usize, Key)>), odd_pods_first: &dyn Fn(usize) -> bool| {
+    let end = |order: &Order<'_>, odd_pods_first: &dyn Fn(usize) -> bool| {
         let mut world = World::new(WEB);
         for image in ["i:1", "i:2", "i:3"] {
             set_image(&mut world, image);
