@@ -3,7 +3,7 @@
 //! A node's processes live under `<v2 mount>/gannet/<instance>`. On hybrid machines containers also leave groups of
 //! the same path in each v1 hierarchy; removal covers those.
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io, thread};
 
 use nix::sys::signal::{Signal, kill};
@@ -122,7 +122,7 @@ pub fn remove_group(group: &Path) -> Result<(), Error> {
     if !group.exists() {
         return Ok(());
     }
-    let deadline = Instant::now() + KILL_WAIT;
+    let deadline = process::instant() + KILL_WAIT;
     kill_all(group)?;
     loop {
         let mut busy = false;
@@ -138,7 +138,7 @@ pub fn remove_group(group: &Path) -> Result<(), Error> {
         if !busy {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        if process::instant() > deadline {
             let pids = processes(group)?;
             return Err(Error::Stuck { path: group.into(), pids, seconds: KILL_WAIT.as_secs() });
         }
