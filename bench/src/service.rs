@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use datapath::{Observed, State};
@@ -98,7 +98,7 @@ pub fn run() -> Result<Report> {
     for services in SIZES {
         let full =
             Delta { epoch: state.epoch.0 + 1, full: true, services: fabric(services, server.ip), ..Delta::default() };
-        let begin = Instant::now();
+        let begin = process::instant();
         state.apply(&full)?;
         commit(&node, &state, &mut observed)?;
         let load_ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -177,7 +177,7 @@ fn service(number: u32, backends: &[IpAddr]) -> Service {
 
 /// Makes the state live; returns the time spent planning and writing.
 fn commit(node: &Node, state: &State, observed: &mut Observed) -> Result<(Duration, Duration)> {
-    let begin = Instant::now();
+    let begin = process::instant();
     let plan = datapath::diff(&datapath::compile(state, &node.local), observed);
     let planned = begin.elapsed();
     ensure!(plan.refused.is_empty(), "the tables are too small");
@@ -229,7 +229,7 @@ fn ways(node: &Node, client: &std::path::Path, server: IpAddr) -> Result<Vec<Row
                 rates[index] = rates[index].max(rate);
                 continue;
             }
-            let begin = Instant::now();
+            let begin = process::instant();
             let mut times = netns::run_in(client, || (0..CONNECTS).map(|_| connect(to)).collect::<Result<Vec<_>>>())??;
             spent[index] += begin.elapsed();
             connects[index].append(&mut times);
@@ -253,7 +253,7 @@ fn ways(node: &Node, client: &std::path::Path, server: IpAddr) -> Result<Vec<Row
 
 /// Connects and resets: no port stays in TIME_WAIT.
 fn connect(to: SocketAddr) -> Result<Duration> {
-    let begin = Instant::now();
+    let begin = process::instant();
     let stream = TcpStream::connect_timeout(&to, DEADLINE).with_context(|| format!("connect to {to}"))?;
     let spent = begin.elapsed();
     setsockopt(&stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
@@ -264,7 +264,7 @@ fn connect(to: SocketAddr) -> Result<Duration> {
 fn ask(to: SocketAddr) -> Result<Duration> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(DEADLINE))?;
-    let begin = Instant::now();
+    let begin = process::instant();
     socket.send_to(b"?", to)?;
     socket.recv_from(&mut [0; 16]).with_context(|| format!("answer from {to}"))?;
     Ok(begin.elapsed())
@@ -276,7 +276,7 @@ fn send(to: SocketAddr) -> Result<f64> {
     stream.set_read_timeout(Some(DEADLINE * 4))?;
     stream.set_write_timeout(Some(DEADLINE * 4))?;
     let chunk = vec![7_u8; 256 << 10];
-    let begin = Instant::now();
+    let begin = process::instant();
     for _ in 0..BYTES / chunk.len() {
         stream.write_all(&chunk)?;
     }

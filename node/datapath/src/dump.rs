@@ -41,7 +41,7 @@ pub fn dump(tables: &Observed) -> String {
         text.push_str(" ->");
         let mut names: Vec<String> = ids
             .iter()
-            .map(|id| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), |b| backend(b)))
+            .map(|id| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), backend))
             .collect();
         names.sort();
         if names.is_empty() {
