@@ -29,6 +29,9 @@ pub struct Check {
     allowed: BTreeMap<String, i64>,
     /// Deployments (by uid) that have once been fully available, when availability is to be checked.
     available: Option<BTreeSet<String>>,
+    /// The fabric compiled step by step, with the View it came from, and as a node has it that gets the differences.
+    fabric: (Arc<View>, fabric::State),
+    node: fabric::State,
     /// Writes by others than heartbeats, so far.
     pub writes: usize,
     /// The last of them.
@@ -51,6 +54,8 @@ impl Check {
                 Availability::Checked => Some(BTreeSet::new()),
                 Availability::Disturbed => None,
             },
+            fabric: (Arc::default(), fabric::State::default()),
+            node: fabric::State::default(),
             writes: 0,
             recent: VecDeque::new(),
         }
@@ -77,7 +82,22 @@ impl Check {
         if changed {
             self.nodes()?;
             self.services()?;
+            self.fabric()?;
         }
+        Ok(())
+    }
+
+    /// Compiled from the changes, as a node folds them, and compiled at once: all the same.
+    fn fabric(&mut self) -> Result<(), String> {
+        let view = self.reflector.view().clone();
+        let (old_view, old) = &self.fabric;
+        let next = fabric::compile(&view, Some((old_view, old)));
+        self.node.apply(next.diff(old));
+        let whole = fabric::compile(&view, None);
+        if next != whole || self.node != whole {
+            return Err("the fabric compiled from the changes differs from the whole".to_owned());
+        }
+        self.fabric = (view, next);
         Ok(())
     }
 

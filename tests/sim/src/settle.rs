@@ -17,6 +17,8 @@ const MAX_ROUNDS: usize = 3000;
 /// Nothing may have to happen for so long before it counts as quiet: longer than any delay in the control plane, such
 /// as a taint's 300 s.
 const QUIET_SECONDS: u64 = 400;
+/// Time that passes at once: less than half of what makes a node silent.
+const ADVANCE_SECONDS: u64 = 18;
 
 /// Works until nothing happens any more.
 pub fn until_quiet(world: &mut World) -> Result<(), String> {
@@ -32,8 +34,8 @@ pub fn until_quiet(world: &mut World) -> Result<(), String> {
             world.check.quiet();
             return Ok(());
         }
-        world.advance(Duration::from_secs(8))?;
-        quiet_seconds += 8;
+        world.advance(Duration::from_secs(ADVANCE_SECONDS))?;
+        quiet_seconds += ADVANCE_SECONDS;
     }
     Err(format!("still busy after {MAX_ROUNDS} rounds"))
 }

@@ -3,7 +3,7 @@
 use sim::{Bug, Plan, run};
 
 /// Fresh seeds of each manner in every run.
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 8;
 const STEPS: usize = 1500;
 
 fn plan(faults: bool) -> Plan {
