@@ -137,7 +137,11 @@ pub async fn import_image(socket: &Path, archive: &Path) -> Result<(), Error> {
         .output()
         .await
         .map_err(|error| failed(format!("cannot run ctr (part of containerd): {error}")))?;
-    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
 }
 
 fn prepare(layout: &Layout, config: &ContainerdConfig) -> Result<(), Error> {
@@ -151,8 +155,11 @@ fn prepare(layout: &Layout, config: &ContainerdConfig) -> Result<(), Error> {
         let plugin = layout.cni_bin.join(name);
         if fs::read_link(&plugin).ok().as_deref() != Some(&config.binary) {
             let _ = fs::remove_file(&plugin);
-            std::os::unix::fs::symlink(&config.binary, &plugin)
-                .map_err(|source| Error::Io { what: "link", path: plugin, source })?;
+            std::os::unix::fs::symlink(&config.binary, &plugin).map_err(|source| Error::Io {
+                what: "link",
+                path: plugin,
+                source,
+            })?;
         }
     }
     Ok(())
@@ -163,9 +170,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let fresh = path.with_extension("new");
-    fs::write(&fresh, bytes)
-        .and_then(|()| fs::rename(&fresh, path))
-        .map_err(|source| Error::Io { what: "write", path: path.to_owned(), source })
+    fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, path)).map_err(|source| Error::Io {
+        what: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// containerd's configuration, version 2 (containerd 1.6, docs/cri/config.md).
@@ -226,7 +235,10 @@ impl Running {
     fn of(pid: u32, child: Option<Child>) -> io::Result<Running> {
         let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?;
-        #[expect(deprecated, reason = "its successor is unsafe for types that lend their descriptor away; OwnedFd does not")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for types that lend their descriptor away; OwnedFd does not"
+        )]
         let pidfd = AsyncFd::new(pidfd)?;
         Ok(Running { pidfd, child })
     }

@@ -134,7 +134,9 @@ async fn runtime(
         None => {
             let restrict_oom = facts::oom_floor().is_some();
             if restrict_oom {
-                tracing::warn!("CAP_SYS_RESOURCE is missing: no container gets a lower oom_score_adj than the daemon's");
+                tracing::warn!(
+                    "CAP_SYS_RESOURCE is missing: no container gets a lower oom_score_adj than the daemon's"
+                );
             }
             let wanted = containerd::ContainerdConfig {
                 data_dir: config.data_dir.clone(),

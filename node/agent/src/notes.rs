@@ -59,7 +59,7 @@ impl Notes {
             uid: Some(name.to_owned()),
             ..ObjectReference::default()
         };
-        self.record(about, Note { kind, reason, message, field_path: None });
+        self.record(about, Note { kind, reason: reason.into(), message, field_path: None });
     }
 
     fn record(&self, about: ObjectReference, note: Note) {
@@ -71,7 +71,7 @@ impl Notes {
 }
 
 /// What makes two events the same: object, container, reason, message.
-type Sameness = (String, String, &'static str, String);
+type Sameness = (String, String, String, String);
 
 struct Known {
     namespace: String,
@@ -108,7 +108,7 @@ impl Writer {
         let same = (
             format!("{}/{}", text(&about.kind), text(&about.uid)),
             text(&about.field_path),
-            entry.note.reason,
+            entry.note.reason.to_string(),
             entry.note.message.clone(),
         );
         if let Some(known) = self.known.get_mut(&same) {
@@ -147,7 +147,7 @@ impl Writer {
             metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
             involved_object: about,
             type_: Some(kind.to_owned()),
-            reason: Some(entry.note.reason.to_owned()),
+            reason: Some(entry.note.reason.to_string()),
             message: Some(entry.note.message.clone()),
             count: Some(1),
             first_timestamp: Some(Time(entry.at)),

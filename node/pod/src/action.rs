@@ -1,5 +1,7 @@
 //! What the machine asks the node daemon to do. Each action that takes time answers with an [`Event`](crate::Event).
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PodStatus, Probe};
 
@@ -76,7 +78,7 @@ pub enum NoteKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     pub kind: NoteKind,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     /// Container the event is about, with the field path prefix: `spec.containers{web}`.
     pub field_path: Option<String>,

@@ -6,6 +6,8 @@ mod containers;
 mod health;
 mod stopping;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 
@@ -44,7 +46,7 @@ impl Turn {
             Event::PodUpdated(pod) => self.pod_updated(pod),
             Event::PodDeleted => self.pod_deleted(),
             Event::Rejected { reason, message } => {
-                self.warn("Rejected", message.clone(), None);
+                self.warn(reason.clone(), message.clone(), None);
                 self.state.verdict.get_or_insert(Verdict { reason, message });
             }
             Event::VolumesReady => self.volumes_ready(),
@@ -293,8 +295,7 @@ impl Turn {
         let of = |list: &PodStatus, kind: &str| {
             list.conditions.iter().flatten().find(|c| c.type_ == kind).map(|c| c.status.clone())
         };
-        shown.phase != status.phase
-            || status::OWN_CONDITIONS.iter().any(|kind| of(shown, kind) != of(status, kind))
+        shown.phase != status.phase || status::OWN_CONDITIONS.iter().any(|kind| of(shown, kind) != of(status, kind))
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
@@ -325,12 +326,12 @@ impl Turn {
         self.state.containers.iter().position(|c| c.name == container)
     }
 
-    fn normal(&mut self, reason: &'static str, message: String, field_path: Option<String>) {
-        self.out.push(Action::Emit(Note { kind: NoteKind::Normal, reason, message, field_path }));
+    fn normal(&mut self, reason: impl Into<Cow<'static, str>>, message: String, field_path: Option<String>) {
+        self.out.push(Action::Emit(Note { kind: NoteKind::Normal, reason: reason.into(), message, field_path }));
     }
 
-    fn warn(&mut self, reason: &'static str, message: String, field_path: Option<String>) {
-        self.out.push(Action::Emit(Note { kind: NoteKind::Warning, reason, message, field_path }));
+    fn warn(&mut self, reason: impl Into<Cow<'static, str>>, message: String, field_path: Option<String>) {
+        self.out.push(Action::Emit(Note { kind: NoteKind::Warning, reason: reason.into(), message, field_path }));
     }
 
     fn field_path(&self, container: &str) -> Option<String> {

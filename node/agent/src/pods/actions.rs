@@ -214,7 +214,7 @@ async fn pull_image(context: &PodContext, state: &State, name: String) -> Event 
     }
     let note = Note {
         kind: NoteKind::Normal,
-        reason: "Pulling",
+        reason: "Pulling".into(),
         message: format!("Pulling image \"{image}\""),
         field_path: pod::spec::field_path(&state.pod, &name),
     };

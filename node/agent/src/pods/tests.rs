@@ -73,7 +73,8 @@ impl World {
     }
 
     async fn create(&self, spec: serde_json::Value) -> Pod {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}, "spec": spec});
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}, "spec": spec});
         let pod: Pod = serde_json::from_value(pod).unwrap();
         self.client.create(&pod).await.unwrap()
     }
@@ -150,7 +151,8 @@ fn waiting(pod: Option<&Pod>) -> String {
 }
 
 async fn config_map(world: &World) {
-    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "m", "namespace": "default"}, "data": {"a": "1"}})).unwrap();
+    let map: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "m", "namespace": "default"}, "data": {"a": "1"}})).unwrap();
     world.client.create(&map).await.unwrap();
 }
 
@@ -190,11 +192,12 @@ async fn a_bound_pod_runs_restarts_and_goes() {
 async fn a_missing_image_is_named_in_the_status() {
     let world = World::new().await;
     let (_shutdown, _) = world.start();
-    world.create(json!({
-        "nodeName": "n", "hostNetwork": true, "automountServiceAccountToken": false,
-        "containers": [{"name": "web", "image": "absent:1"}],
-    }))
-    .await;
+    world
+        .create(json!({
+            "nodeName": "n", "hostNetwork": true, "automountServiceAccountToken": false,
+            "containers": [{"name": "web", "image": "absent:1"}],
+        }))
+        .await;
     world.wait(|pod| waiting(pod) == "ErrImagePull").await;
     let pod = world.wait(|pod| waiting(pod) == "ImagePullBackOff").await;
     assert_eq!(phase(pod.as_ref()), "Pending");
@@ -222,11 +225,12 @@ async fn a_new_daemon_adopts_what_runs_and_says_its_status_again() {
 async fn a_pod_that_does_not_fit_is_rejected() {
     let world = World::new().await;
     let (_shutdown, _) = world.start();
-    world.create(json!({
-        "nodeName": "n", "hostNetwork": true, "automountServiceAccountToken": false,
-        "containers": [{"name": "web", "image": "web:1", "resources": {"requests": {"cpu": "5"}}}],
-    }))
-    .await;
+    world
+        .create(json!({
+            "nodeName": "n", "hostNetwork": true, "automountServiceAccountToken": false,
+            "containers": [{"name": "web", "image": "web:1", "resources": {"requests": {"cpu": "5"}}}],
+        }))
+        .await;
     let pod = world.wait(|pod| phase(pod) == "Failed").await.unwrap();
     assert_eq!(pod.status.unwrap().reason.as_deref(), Some("OutOfcpu"));
 }

@@ -47,7 +47,9 @@ impl Options {
     pub(super) fn parse(query: &Query, now: Timestamp) -> Result<Options, String> {
         let number = |key: &str| match query.get(key) {
             None => Ok(None),
-            Some(value) => value.parse::<u64>().map(Some).map_err(|_| format!("{key} must be a whole number, not {value:?}")),
+            Some(value) => {
+                value.parse::<u64>().map(Some).map_err(|_| format!("{key} must be a whole number, not {value:?}"))
+            }
         };
         let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
             (Some(_), Some(_)) => return Err("at most one of sinceTime or sinceSeconds may be given".to_owned()),
@@ -55,7 +57,9 @@ impl Options {
                 let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
                 Some(now.checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
             }
-            (None, Some(time)) => Some(time.parse().map_err(|_| format!("sinceTime {time:?} is not an RFC 3339 time"))?),
+            (None, Some(time)) => {
+                Some(time.parse().map_err(|_| format!("sinceTime {time:?} is not an RFC 3339 time"))?)
+            }
             (None, None) => None,
         };
         Ok(Options {

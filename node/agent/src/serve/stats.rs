@@ -29,9 +29,7 @@ fn by_pod(all: &[v1::ContainerStats]) -> Vec<Value> {
         let key = (label(labels::POD_NAMESPACE), label(labels::POD_NAME), label(labels::POD_UID));
         pods.entry(key).or_default().push(container(label(labels::CONTAINER_NAME), stats));
     }
-    let pod = |((namespace, name, uid), containers)| {
-        json!({"podRef": {"namespace": namespace, "name": name, "uid": uid}, "containers": containers})
-    };
+    let pod = |((namespace, name, uid), containers)| json!({"podRef": {"namespace": namespace, "name": name, "uid": uid}, "containers": containers});
     pods.into_iter().map(pod).collect()
 }
 

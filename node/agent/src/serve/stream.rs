@@ -138,9 +138,8 @@ async fn dial(url: &str, mut request: Request<Incoming>) -> Result<Response<Body
     let uri: Uri = url.parse().map_err(|_| JoinError::Url(url.to_owned()))?;
     let authority = uri.authority().ok_or_else(|| JoinError::Url(url.to_owned()))?.clone();
     let address = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
-    let stream = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address))
-        .await
-        .map_err(|_| JoinError::Timeout)??;
+    let stream =
+        tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(|_| JoinError::Timeout)??;
     let _ = stream.set_nodelay(true);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     process::spawn("node-api-stream", async move {
@@ -150,7 +149,8 @@ async fn dial(url: &str, mut request: Request<Incoming>) -> Result<Response<Body
     });
 
     let target = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut outgoing = Request::builder().method(request.method().clone()).uri(target).body(Empty::<bytes::Bytes>::new())?;
+    let mut outgoing =
+        Request::builder().method(request.method().clone()).uri(target).body(Empty::<bytes::Bytes>::new())?;
     *outgoing.headers_mut() = request.headers().clone();
     let host = HeaderValue::from_str(authority.as_str()).map_err(http::Error::from)?;
     outgoing.headers_mut().insert(HOST, host);

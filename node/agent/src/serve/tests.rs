@@ -20,7 +20,9 @@ fn log_options() {
     assert!(parsed.follow && parsed.timestamps && !parsed.previous);
     assert_eq!((parsed.tail, parsed.limit_bytes), (Some(5), Some(9)));
     assert_eq!(parsed.since, Some("2026-01-01T00:00:00Z".parse().unwrap()));
-    for bad in ["tailLines=-1", "sinceSeconds=x", "sinceTime=yesterday", "sinceTime=2026-01-01T00:00:00Z&sinceSeconds=1"] {
+    for bad in
+        ["tailLines=-1", "sinceSeconds=x", "sinceTime=yesterday", "sinceTime=2026-01-01T00:00:00Z&sinceSeconds=1"]
+    {
         assert!(options(bad).is_err(), "{bad}");
     }
     assert!(options("sinceSeconds=18446744073709551615").is_ok());

@@ -29,8 +29,7 @@ pub(super) fn server_config(config: &Config) -> Result<ServerConfig, TlsError> {
     for certificate in certificates(&config.client_ca_pem, "client CA")? {
         roots.add(certificate)?;
     }
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
     let chain = certificates(&config.serving_cert_pem, "serving certificate")?;
     let key: PrivateKeyDer<'static> = rustls_pemfile::private_key(&mut config.serving_key_pem.as_bytes())
         .map_err(|error| TlsError::Pem("serving key", error))?

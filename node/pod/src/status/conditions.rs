@@ -77,7 +77,7 @@ fn initialized(state: &State, phase: &str, init: &[ContainerStatus]) -> Verdict 
         .filter(|(role, c)| match (role, find(init, &c.name)) {
             (Role::Main, _) => false,
             (Role::Init, status) => !status.is_some_and(|s| s.ready),
-            (Role::Sidecar, status) => !status.is_some_and(|s| s.started == Some(true)),
+            (Role::Sidecar, status) => status.is_none_or(|s| s.started != Some(true)),
         })
         .map(|(_, c)| c.name.as_str())
         .collect();

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::pod;
 use expect_test::expect;
 use pod::env::{Downward, Sources, expand, resolve};
 use pod::volume::{self, Inputs};
-use crate::support::pod;
 
 fn sources() -> Sources {
     let map = "{metadata: {name: m}, data: {A: from-map, B: b}}";
     let secret = "{metadata: {name: s}, data: {P: cGFzcw==}}";
-    let service = "{metadata: {name: my-db, namespace: d}, spec: {clusterIP: 10.96.0.9, ports: [{name: sql, port: 5432}]}}";
+    let service =
+        "{metadata: {name: my-db, namespace: d}, spec: {clusterIP: 10.96.0.9, ports: [{name: sql, port: 5432}]}}";
     Sources {
         config_maps: BTreeMap::from([("m".to_owned(), serde_saphyr::from_str(map).unwrap())]),
         secrets: BTreeMap::from([("s".to_owned(), serde_saphyr::from_str(secret).unwrap())]),

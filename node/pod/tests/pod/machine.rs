@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{at, facts, pod};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pod::lifecycle::Stage;
@@ -11,7 +12,6 @@ use pod::{
     Action, Event, Exit, ImageFailure, Observed, ObservedContainer, ObservedSandbox, Phase, ProbeKind, State, step,
 };
 use proptest::prelude::*;
-use crate::support::{at, facts, pod};
 
 const PODS: [&str; 5] = [
     "containers: [{name: a, image: x}]",
@@ -112,9 +112,7 @@ impl World {
             Action::PullImage { container } if luck => {
                 Event::ImagePulled { container, image_id: "i".to_owned(), message }
             }
-            Action::PullImage { container } => {
-                Event::ImageFailed { container, failure: ImageFailure::Pull, message }
-            }
+            Action::PullImage { container } => Event::ImageFailed { container, failure: ImageFailure::Pull, message },
             Action::CreateContainer { container, attempt, sandbox, .. } => {
                 if !luck || self.sandboxes.get(&sandbox) != Some(&true) {
                     let reason = "CreateContainerError";

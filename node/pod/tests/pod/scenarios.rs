@@ -1,7 +1,7 @@
 //! Scripts of events, and everything the machine does about them.
 
-use expect_test::{Expect, expect};
 use crate::support::play;
+use expect_test::{Expect, expect};
 
 fn check(spec: &str, script: &str, expected: Expect) {
     expected.assert_eq(&play(spec, script));
@@ -409,17 +409,21 @@ fn hooks_run_and_a_second_deletion_shortens_the_grace_period() {
 
 #[test]
 fn a_rejected_pod_fails_and_goes_when_deleted() {
-    check(WEB, "reject\ndelete\nvolumes gone\ngone", expect![[r#"
-        reject
-            status Failed (OutOfcpu) [Initialized]
-            event Rejected: no room
-        delete
-            status Failed (OutOfcpu) [Initialized]
-            tear volumes down
-        volumes gone
-            delete from API
-        gone
-    "#]]);
+    check(
+        WEB,
+        "reject\ndelete\nvolumes gone\ngone",
+        expect![[r#"
+            reject
+                status Failed (OutOfcpu) [Initialized]
+                event OutOfcpu: no room
+            delete
+                status Failed (OutOfcpu) [Initialized]
+                tear volumes down
+            volumes gone
+                delete from API
+            gone
+        "#]],
+    );
 }
 
 #[test]
@@ -460,7 +464,10 @@ fn a_pod_has_an_end_when_its_deadline_passes() {
 
 #[test]
 fn a_changed_image_replaces_the_container() {
-    check(WEB, "tick\nvolumes ok\nsandbox ok\nrun web\nimage w2\n+1 exited web 0\nrun web", expect![[r#"
+    check(
+        WEB,
+        "tick\nvolumes ok\nsandbox ok\nrun web\nimage w2\n+1 exited web 0\nrun web",
+        expect![[r#"
         tick
             status Pending [Initialized] web=ContainerCreating
             prepare volumes
@@ -492,7 +499,8 @@ fn a_changed_image_replaces_the_container() {
         run web
             status Running ip 10.0.0.7 [Sandbox Initialized Ready ContainersReady] web=running(last Completed:0) x1
             event Started: Started container web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -106,11 +106,9 @@ impl Player {
                 *count += 1;
                 Event::ContainerCreated { container: name, id }
             }
-            "createfail" => Event::ContainerCreateFailed {
-                container: name,
-                reason: "CreateContainerConfigError",
-                message: rest(2),
-            },
+            "createfail" => {
+                Event::ContainerCreateFailed { container: name, reason: "CreateContainerConfigError", message: rest(2) }
+            }
             "started" => Event::ContainerStarted { id: self.id(&name), container: name, at: at(self.now) },
             "startfail" => Event::ContainerStartFailed { id: self.id(&name), container: name, message: rest(2) },
             "run" => {
@@ -225,4 +223,3 @@ fn container_state(state: Option<&ContainerState>) -> String {
         "none".to_owned()
     }
 }
-
