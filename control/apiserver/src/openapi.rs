@@ -25,6 +25,10 @@ pub(crate) struct Documents {
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The only medium in which kubectl asks for v2, when v3 does not know a kind.
+const V2_PROTOBUF: HeaderValue =
+    HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+
 impl Documents {
     pub(crate) fn new() -> Self {
         Self { v3: OnceLock::new(), v2: OnceLock::new() }
@@ -37,6 +41,13 @@ impl Documents {
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response<Body>, Status> {
+        if let [_, "v2"] = segments
+            && asks_for_protobuf(headers)
+        {
+            let bytes = Bytes::from(v2_protobuf());
+            let tag = etag(&bytes);
+            return Ok(tagged(headers, V2_PROTOBUF, bytes, tag));
+        }
         negotiate::accept(headers)?;
         match segments {
             [_, "v3"] => {
@@ -92,6 +103,23 @@ impl Documents {
             .collect();
         json!({"paths": paths})
     }
+}
+
+fn asks_for_protobuf(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).all(|range| range.contains("proto-openapi.spec.v2"))
+        && headers.contains_key(header::ACCEPT)
+}
+
+/// The v2 document as protobuf (gnostic's openapi.v2.Document), without definitions: a client that finds no
+/// definition of a kind leaves validation to the server, which is right, since v3 has what there is.
+fn v2_protobuf() -> Vec<u8> {
+    let field = |number: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("titles and versions are shorter than 128 bytes");
+        [&[number << 3 | 2, length], content].concat()
+    };
+    let info = [field(1, b"Kubernetes"), field(2, health::VERSION.as_bytes())].concat();
+    [field(1, b"2.0"), field(2, &info), field(8, &[]), field(9, &[])].concat()
 }
 
 fn digest(tag: &HeaderValue) -> &str {

@@ -147,8 +147,8 @@ fn uplink_of(netlink: &Netlink, address: IpAddr) -> anyhow::Result<String> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot read the host name; give --node-name")?;
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host name; give --node-name")?;
     Ok(name.trim().to_ascii_lowercase())
 }
 

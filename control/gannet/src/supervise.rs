@@ -63,6 +63,8 @@ pub fn up(arguments: &UpArguments) -> anyhow::Result<()> {
     let place = node.place()?;
     let fix = format!("`gannet down{}` stops it", down_arguments(&node.data_dir, &node.instance));
     let _role = lock::take(&node.data_dir, "up", &fix)?;
+    // Asked once: a binary that is replaced while it runs has no path any more, but its successor has.
+    let binary = std::env::current_exe().context("cannot find the path of this binary")?;
     let mut roles = Vec::new();
     let mut words = vec![OsString::from("node")];
     words.extend(node.words(&place));
@@ -90,7 +92,7 @@ pub fn up(arguments: &UpArguments) -> anyhow::Result<()> {
     let kubeconfig = arguments.join.is_none().then(|| node.data_dir.join("kubeconfig"));
     runtime.block_on(async {
         let shutdown = process::shutdown_on_signals()?;
-        let result = supervise(&mut roles, &shutdown, kubeconfig).await;
+        let result = supervise(&binary, &mut roles, &shutdown, kubeconfig).await;
         stop(&mut roles).await;
         result
     })
@@ -121,8 +123,7 @@ impl Role {
         }
     }
 
-    fn start(&mut self) -> anyhow::Result<()> {
-        let binary = std::env::current_exe().context("cannot find the path of this binary")?;
+    fn start(&mut self, binary: &Path) -> anyhow::Result<()> {
         let child =
             Command::new(binary).args(&self.words).env(SUPERVISED, "1").stdin(std::process::Stdio::null()).spawn();
         self.child = Some(child.with_context(|| format!("cannot start `gannet {}`", self.name))?);
@@ -155,6 +156,7 @@ impl Role {
 }
 
 async fn supervise(
+    binary: &Path,
     roles: &mut [Role],
     shutdown: &process::Shutdown,
     kubeconfig: Option<PathBuf>,
@@ -164,7 +166,7 @@ async fn supervise(
         let now = process::instant();
         for role in roles.iter_mut() {
             if role.due.is_some_and(|due| due <= now) {
-                role.start()?;
+                role.start(binary)?;
             }
         }
         let next_due = roles.iter().filter_map(|role| role.due).min();

@@ -118,7 +118,9 @@ impl Background {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(std::mem::take(&mut self.seen)),
-                Err(RecvTimeoutError::Timeout) => bail!("it did not end in {} s, only {:?}", limit.as_secs(), self.seen),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("it did not end in {} s, only {:?}", limit.as_secs(), self.seen)
+                }
             }
         }
     }

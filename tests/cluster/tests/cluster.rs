@@ -52,8 +52,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let listing = arguments.iter().any(|argument| argument == "--list");
     let filter: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let chosen: Vec<&Scenario> =
-        SCENARIOS.iter().filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(*part))).collect();
+    let chosen: Vec<&Scenario> = SCENARIOS
+        .iter()
+        .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(*part)))
+        .collect();
     if listing {
         for (name, _) in chosen {
             println!("{name}: test");

@@ -30,7 +30,7 @@ pub fn runs(member: &Member) -> bool {
 pub fn install_binary(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     let path = cluster.directory().join("gannet");
     let own = std::env::current_exe().context("cannot find the path of this binary")?;
-    if own != path {
+    if own != path && fs::read(&own)? != fs::read(&path).unwrap_or_default() {
         let temporary = cluster.directory().join(".gannet.new");
         fs::copy(&own, &temporary).with_context(|| format!("cannot copy {}", own.display()))?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755))?;

@@ -115,7 +115,8 @@ pub fn node_daemon_is_killed(cluster: &Cluster, namespace: &str) -> Result<()> {
     }
     for index in [1, 2] {
         let pod = format!("echo-{index}");
-        let restarts = kubectl.field(&["-n", namespace, "get", "pod", &pod], "/status/containerStatuses/0/restartCount")?;
+        let restarts =
+            kubectl.field(&["-n", namespace, "get", "pod", &pod], "/status/containerStatuses/0/restartCount")?;
         ensure!(restarts == "0", "{pod} was restarted {restarts} times");
     }
     // The daemon that came back is whole: it runs a new pod.
@@ -131,7 +132,9 @@ fn objects(kubectl: &Kubectl) -> Result<Vec<String>> {
     for item in listed["items"].as_array().context("no items")? {
         if item["metadata"]["deletionTimestamp"].is_null() {
             let part = |pointer: &str| item.pointer(pointer).map(ToString::to_string).unwrap_or_default();
-            lines.push([part("/kind"), part("/metadata/namespace"), part("/metadata/name"), part("/metadata/uid")].join(" "));
+            lines.push(
+                [part("/kind"), part("/metadata/namespace"), part("/metadata/name"), part("/metadata/uid")].join(" "),
+            );
         }
     }
     lines.sort();

@@ -9,7 +9,13 @@ use cluster_tests::{Cluster, Kubectl, eventually, output};
 const WAIT: &str = "--timeout=90s";
 
 /// One pod of `image` on each node, named `<prefix>-<node>`.
-fn pod_on_each_node(cluster: &Cluster, kubectl: &Kubectl, namespace: &str, prefix: &str, spec: &str) -> Result<Vec<String>> {
+fn pod_on_each_node(
+    cluster: &Cluster,
+    kubectl: &Kubectl,
+    namespace: &str,
+    prefix: &str,
+    spec: &str,
+) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut manifest = String::new();
     for index in [1, 2] {
@@ -41,14 +47,17 @@ pub fn pods_reach_pods(cluster: &Cluster, namespace: &str) -> Result<()> {
         for caller in &callers {
             let own = kubectl.field(&["-n", namespace, "get", "pod", caller], "/status/podIP")?;
             let url = format!("http://{address}:8080/");
-            let answer = kubectl.run(&["-n", namespace, "exec", caller, "--", "timeout", "5", "wget", "-q", "-O", "-", &url])?;
+            let answer =
+                kubectl.run(&["-n", namespace, "exec", caller, "--", "timeout", "5", "wget", "-q", "-O", "-", &url])?;
             ensure!(answer.contains(&format!("pod={server} ")), "{caller} -> {server}: {answer}");
             // No address translation between pods: the server sees the caller's own address.
             ensure!(answer.contains(&format!("client={own}")), "{caller} at {own} -> {server}: {answer}");
         }
         for index in [1, 2] {
             let url = format!("http://{address}:8080/");
-            let answer = output(cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]))?;
+            let answer = output(
+                cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]),
+            )?;
             ensure!(answer.contains(&format!("pod={server} ")), "node {index} -> {server}: {answer}");
         }
     }
@@ -58,8 +67,29 @@ pub fn pods_reach_pods(cluster: &Cluster, namespace: &str) -> Result<()> {
 pub fn services_answer(cluster: &Cluster, namespace: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     let servers = pod_on_each_node(cluster, &kubectl, namespace, "web", HELLO)?;
-    kubectl.run(&["-n", namespace, "expose", "pod", "web-1", "--name=web", "--port=80", "--target-port=8080", "--selector=app=web"])?;
-    kubectl.run(&["-n", namespace, "expose", "pod", "web-1", "--name=web-port", "--port=80", "--target-port=8080", "--selector=app=web", "--type=NodePort"])?;
+    kubectl.run(&[
+        "-n",
+        namespace,
+        "expose",
+        "pod",
+        "web-1",
+        "--name=web",
+        "--port=80",
+        "--target-port=8080",
+        "--selector=app=web",
+    ])?;
+    kubectl.run(&[
+        "-n",
+        namespace,
+        "expose",
+        "pod",
+        "web-1",
+        "--name=web-port",
+        "--port=80",
+        "--target-port=8080",
+        "--selector=app=web",
+        "--type=NodePort",
+    ])?;
     eventually("both Services answer by name, VIP and NodePort", || {
         let services = [format!("{namespace}/web"), format!("{namespace}/web-port")];
         let answers = output(cluster.gannet(&["net", "test", "--calls", "24"]).args(&services))?;
@@ -71,13 +101,15 @@ pub fn services_answer(cluster: &Cluster, namespace: &str) -> Result<()> {
     let vip = kubectl.field(&["-n", namespace, "get", "service", "web"], "/spec/clusterIP")?;
     for index in [1, 2] {
         let url = format!("http://{vip}/");
-        let answer = output(cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]))?;
+        let answer =
+            output(cluster.in_node(index, "busybox").args(["timeout", "5", "busybox", "wget", "-q", "-O", "-", &url]))?;
         ensure!(answer.contains("pod=web-"), "node {index} -> {vip}: {answer}");
     }
     kubectl.run(&["-n", namespace, "delete", "service", "web"])?;
     eventually("a deleted Service answers no more", || {
         let url = format!("http://{vip}/");
-        let answer = output(cluster.in_node(2, "busybox").args(["timeout", "1", "busybox", "wget", "-q", "-O", "-", &url]));
+        let answer =
+            output(cluster.in_node(2, "busybox").args(["timeout", "1", "busybox", "wget", "-q", "-O", "-", &url]));
         ensure!(answer.is_err(), "it still answers: {answer:?}");
         Ok(())
     })
@@ -87,8 +119,28 @@ pub fn names_resolve(cluster: &Cluster, namespace: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     let servers = pod_on_each_node(cluster, &kubectl, namespace, "named", HELLO)?;
     let callers = pod_on_each_node(cluster, &kubectl, namespace, "asker", BUSYBOX)?;
-    kubectl.run(&["-n", namespace, "expose", "pod", "named-1", "--name=named", "--port=80", "--target-port=8080", "--selector=app=named"])?;
-    kubectl.run(&["-n", namespace, "expose", "pod", "named-1", "--name=headless", "--port=8080", "--cluster-ip=None", "--selector=app=named"])?;
+    kubectl.run(&[
+        "-n",
+        namespace,
+        "expose",
+        "pod",
+        "named-1",
+        "--name=named",
+        "--port=80",
+        "--target-port=8080",
+        "--selector=app=named",
+    ])?;
+    kubectl.run(&[
+        "-n",
+        namespace,
+        "expose",
+        "pod",
+        "named-1",
+        "--name=headless",
+        "--port=8080",
+        "--cluster-ip=None",
+        "--selector=app=named",
+    ])?;
     let vip = kubectl.field(&["-n", namespace, "get", "service", "named"], "/spec/clusterIP")?;
     let address = kubectl.field(&["-n", namespace, "get", "pod", &servers[0]], "/status/podIP")?;
     let other = kubectl.field(&["-n", namespace, "get", "pod", &servers[1]], "/status/podIP")?;
@@ -105,13 +157,34 @@ pub fn names_resolve(cluster: &Cluster, namespace: &str) -> Result<()> {
             ensure!(answer.contains(&address) && answer.contains(&other), "{answer}");
             Ok(())
         })?;
-        let short = kubectl.run(&["-n", namespace, "exec", caller, "--", "timeout", "5", "wget", "-q", "-O", "-", "http://named/"])?;
+        let short = kubectl.run(&[
+            "-n",
+            namespace,
+            "exec",
+            caller,
+            "--",
+            "timeout",
+            "5",
+            "wget",
+            "-q",
+            "-O",
+            "-",
+            "http://named/",
+        ])?;
         ensure!(short.contains("pod=named-"), "{short}");
         let api = ask("kubernetes.default.svc.cluster.local")?;
         ensure!(api.contains("10.189.0.1"), "{api}");
         let reverse = ask(&vip)?;
         ensure!(reverse.contains(&format!("named.{namespace}.svc.cluster.local")), "{reverse}");
-        let absent = kubectl.refused(&["-n", namespace, "exec", caller, "--", "nslookup", &format!("absent.{namespace}.svc.cluster.local")])?;
+        let absent = kubectl.refused(&[
+            "-n",
+            namespace,
+            "exec",
+            caller,
+            "--",
+            "nslookup",
+            &format!("absent.{namespace}.svc.cluster.local"),
+        ])?;
         ensure!(absent.contains("NXDOMAIN"), "{absent}");
     }
     Ok(())

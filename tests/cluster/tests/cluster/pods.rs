@@ -149,7 +149,8 @@ spec:
     kubectl.run(&["-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/phases", WAIT])?;
     let log = kubectl.run(&["-n", namespace, "logs", "phases"])?;
     ensure!(log == "first\nsecond\nrun\nrun\n", "{log:?}");
-    let restarts = kubectl.field(&["-n", namespace, "get", "pod", "phases"], "/status/containerStatuses/0/restartCount")?;
+    let restarts =
+        kubectl.field(&["-n", namespace, "get", "pod", "phases"], "/status/containerStatuses/0/restartCount")?;
     ensure!(restarts == "1", "{restarts} restarts");
     let previous = kubectl.run(&["-n", namespace, "logs", "phases", "--previous"])?;
     ensure!(previous == "first\nsecond\nrun\n", "{previous:?}");
@@ -196,7 +197,8 @@ spec:
 pub fn deletion_is_graceful(cluster: &Cluster, namespace: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     let script = "trap 'echo asked; sleep 1; echo bye; exit 0' TERM; echo up; while true; do sleep 0.1; done";
-    let manifest = script_pod("polite", script, "").replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 20");
+    let manifest = script_pod("polite", script, "")
+        .replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 20");
     apply(&kubectl, namespace, &manifest)?;
     kubectl.run(&["-n", namespace, "wait", "--for=condition=Ready", "pod/polite", WAIT])?;
     let mut follow = kubectl.background(&["-n", namespace, "logs", "-f", "polite"])?;

@@ -17,7 +17,9 @@ pub fn mistakes_are_told(cluster: &Cluster, namespace: &str) -> Result<()> {
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: [".to_owned(), "error"),
         ("apiVersion: v9\nkind: Pod\nmetadata: {name: x}".to_owned(), "no matches for kind \"Pod\" in version \"v9\""),
         (
-            format!("apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: {namespace}}}\nspec: {{ports: [{{port: 99999}}]}}"),
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: {namespace}}}\nspec: {{ports: [{{port: 99999}}]}}"
+            ),
             "spec.ports[0].port: Invalid value: 99999",
         ),
     ];
@@ -42,7 +44,8 @@ pub fn missing_image_is_told(cluster: &Cluster, namespace: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     kubectl.run(&["-n", namespace, "run", "lost", "--image=gannet.local/absent:1", "--image-pull-policy=Never"])?;
     eventually("the pod says that its image is missing", || {
-        let waiting = kubectl.field(&["-n", namespace, "get", "pod", "lost"], "/status/containerStatuses/0/state/waiting/reason")?;
+        let waiting = kubectl
+            .field(&["-n", namespace, "get", "pod", "lost"], "/status/containerStatuses/0/state/waiting/reason")?;
         ensure!(waiting == "ErrImageNeverPull", "{waiting}");
         Ok(())
     })

@@ -106,9 +106,12 @@ pub fn manifest_is_applied(cluster: &Cluster, namespace: &str) -> Result<()> {
 
 pub fn watch_shows_changes(cluster: &Cluster, namespace: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
-    let mut watch = kubectl.background(&["-n", namespace, "get", "pods", "-w", "--no-headers"])?;
-    kubectl.run(&["-n", namespace, "run", "seen", "--image=gannet.local/hello:1"])?;
     let limit = Duration::from_secs(60);
+    kubectl.run(&["-n", namespace, "run", "first", "--image=gannet.local/hello:1"])?;
+    let mut watch = kubectl.background(&["-n", namespace, "get", "pods", "-w", "--no-headers"])?;
+    // The watch begins behind its list: what is created now must come as an event.
+    watch.line(limit, |line| line.starts_with("first"))?;
+    kubectl.run(&["-n", namespace, "run", "seen", "--image=gannet.local/hello:1"])?;
     for phase in ["Pending", "ContainerCreating", "Running"] {
         watch.line(limit, |line| line.starts_with("seen") && line.contains(phase))?;
     }
