@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("gannet: {error:#}");
+            eprintln!("gannet: {}", one_line(&error));
             if cannot_start { ExitCode::from(CANNOT_START) } else { ExitCode::FAILURE }
         }
     }
@@ -67,6 +67,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Version => println!("gannet {} (serves Kubernetes v1.36.0)", env!("CARGO_PKG_VERSION")),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The error and its causes, each said once: many an error's own text tells its cause already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 fn exit_code(code: i32) -> ExitCode {

@@ -27,9 +27,12 @@ pub async fn create(client: &Client, dns: IpAddr) -> Result<(), Error> {
         },
     });
     let services = Gvr { group: String::new(), version: "v1".to_owned(), resource: "services".to_owned() };
-    match client.create_value(&services, "kube-system", &service).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_already_exists() => Ok(()),
-        Err(source) => Err(Error::System { what: "Service kube-system/kube-dns", source }),
+    let failed = |source| Error::System { what: "Service kube-system/kube-dns", source };
+    // Looked up first: creating it again would be refused for its address, which it holds itself.
+    match client.get_value(&services, "kube-system", "kube-dns").await {
+        Ok(_) => return Ok(()),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(failed(error)),
     }
+    client.create_value(&services, "kube-system", &service).await.map(drop).map_err(failed)
 }

@@ -36,7 +36,7 @@ pub fn mistakes_are_told(cluster: &Cluster, namespace: &str) -> Result<()> {
     ensure!(absent.contains("Error from server (NotFound): pods \"absent\" not found"), "{absent}");
     kubectl.run(&["-n", namespace, "create", "configmap", "twice"])?;
     let twice = kubectl.refused(&["-n", namespace, "create", "configmap", "twice"])?;
-    ensure!(twice.contains("AlreadyExists"), "{twice}");
+    ensure!(twice.contains("configmaps \"twice\" already exists"), "{twice}");
     Ok(())
 }
 
