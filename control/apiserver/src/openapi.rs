@@ -26,8 +26,7 @@ pub(crate) struct Documents {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The only medium in which kubectl asks for v2, when v3 does not know a kind.
-const V2_PROTOBUF: HeaderValue =
-    HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+const V2_PROTOBUF: HeaderValue = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
 
 impl Documents {
     pub(crate) fn new() -> Self {

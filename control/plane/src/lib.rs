@@ -116,7 +116,8 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
     let path = config.data_dir.join("store.redb");
     let store = store::embedded(&path).map_err(|source| Error::Store { path, source })?;
     let ledger = Arc::new(run_fabric::Ledger::default());
-    let extra = extra::Paths { join: Arc::new(JoinService::new(pki.clone(), &token, facts.clone())), ledger: ledger.clone() };
+    let extra =
+        extra::Paths { join: Arc::new(JoinService::new(pki.clone(), &token, facts.clone())), ledger: ledger.clone() };
     let server = Apiserver::new(apiserver::Config {
         store: store.clone(),
         service_cidr: config.service_cidr,
@@ -139,10 +140,8 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         pki.ca_pem.as_bytes(),
     )?;
     let views = views::start(store, shutdown.clone()).await.map_err(Error::Views)?;
-    let controllers = run_controllers::ControllersConfig {
-        cluster_cidr: config.cluster_cidr,
-        ca_pem: pki.ca_pem.clone(),
-    };
+    let controllers =
+        run_controllers::ControllersConfig { cluster_cidr: config.cluster_cidr, ca_pem: pki.ca_pem.clone() };
     let url = format!("https://{}", SocketAddr::new(config.advertise, config.api.port()));
     pki::write_private(&config.data_dir.join("kubeconfig"), &kubeconfig::render(&config.name, &url, &pki))?;
     let tasks = [
@@ -197,9 +196,7 @@ fn serving_names(config: &Config) -> Names {
 /// The address `offset` after the range's first, if the range has it.
 fn nth(range: IpNet, offset: u128) -> Option<IpAddr> {
     let address: IpAddr = match range.network() {
-        IpAddr::V4(first) => {
-            IpAddr::V4(u32::from(first).checked_add(u32::try_from(offset).ok()?)?.into())
-        }
+        IpAddr::V4(first) => IpAddr::V4(u32::from(first).checked_add(u32::try_from(offset).ok()?)?.into()),
         IpAddr::V6(first) => IpAddr::V6(u128::from(first).checked_add(offset)?.into()),
     };
     range.contains(&address).then_some(address)

@@ -138,7 +138,8 @@ impl Tables for Maps {
         let map = (&raw const maps::ROUTES).cast_mut().cast();
         // SAFETY: the map's key and value are RouteKey and RouteValue (aya's own key type is packed, which costs byte stores), and the
         // value is copied at once.
-        let found = unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<RouteValue>().as_ref() };
+        let found =
+            unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<RouteValue>().as_ref() };
         copy(value, found)
     }
 }

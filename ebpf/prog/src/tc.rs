@@ -1,6 +1,9 @@
 //! The tcx hooks: each runs one function of `packet::pipeline` and does what the verdict says.
 
-use core::{mem::size_of, ptr::{read_volatile, write_volatile}};
+use core::{
+    mem::size_of,
+    ptr::{read_volatile, write_volatile},
+};
 
 use abi::{Addr, Counter};
 use aya_ebpf::{

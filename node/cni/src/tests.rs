@@ -109,7 +109,9 @@ fn the_loopback_interface_needs_no_daemon() {
     outcome(
         ADD,
         config,
-        expect![[r#"{"cniVersion":"0.3.1","dns":{},"interfaces":[{"mac":"00:00:00:00:00:00","name":"lo","sandbox":"/run/netns/x"}],"ips":[{"address":"127.0.0.1/8","interface":0,"version":"4"}]}"#]],
+        expect![[
+            r#"{"cniVersion":"0.3.1","dns":{},"interfaces":[{"mac":"00:00:00:00:00:00","name":"lo","sandbox":"/run/netns/x"}],"ips":[{"address":"127.0.0.1/8","interface":0,"version":"4"}]}"#
+        ]],
     );
     outcome("CNI_COMMAND=DEL", config, expect![""]);
 }

@@ -39,10 +39,8 @@ pub fn dump(tables: &Observed) -> String {
             text.push_str(" DANGLING SLOTS");
         }
         text.push_str(" ->");
-        let mut names: Vec<String> = ids
-            .iter()
-            .map(|id| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), backend))
-            .collect();
+        let mut names: Vec<String> =
+            ids.iter().map(|id| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), backend)).collect();
         names.sort();
         if names.is_empty() {
             names.push("reject".to_owned());
