@@ -45,16 +45,19 @@ pub fn create(arguments: &CreateArguments) -> anyhow::Result<()> {
         let outcome = daemons::ensure(&cluster, &member, &binary)?;
         step(&format!("node {} at {}: {outcome}", member.name, member.address));
     }
-    site::command_runtime()?.block_on(async {
-        let registered = tokio::time::timeout(REGISTER, daemons::registered(&cluster)).await;
-        let Ok(pod_ranges) = registered else {
-            let logs: Vec<String> = cluster.members().map(|member| member.log().display().to_string()).collect();
-            bail!("the nodes did not register within {} s; their logs: {}", REGISTER.as_secs(), logs.join(", "));
-        };
-        routes::ensure(&cluster, &pod_ranges?)
-    })?;
     if cluster.host_access {
+        site::command_runtime()?.block_on(async {
+            let registered = tokio::time::timeout(REGISTER, daemons::registered(&cluster)).await;
+            let Ok(pod_ranges) = registered else {
+                let logs: Vec<String> = cluster.members().map(|member| member.log().display().to_string()).collect();
+                bail!("the nodes did not register within {} s; their logs: {}", REGISTER.as_secs(), logs.join(", "));
+            };
+            routes::ensure(&cluster, &pod_ranges?)
+        })?;
         step(&format!("routes from this machine to {} and {}", cluster.pod_cidr, cluster.service_cidr));
+    } else if let Some(first) = cluster.members().next() {
+        // The API answers inside only, so nothing can be waited for from here.
+        step(&format!("reachable from inside alone: nsenter --net={} ...", kernel::netns::path(&first.netns()).display()));
     }
     println!("KUBECONFIG={}", cluster.kubeconfig().display());
     Ok(())
