@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use kernel::netlink::Netlink;
+
 use crate::cli::{DATA_DIR, DownArguments};
 use crate::dev::Cluster;
 use crate::teardown::{self, Removed};
@@ -33,8 +35,11 @@ pub fn run(arguments: &DownArguments) -> anyhow::Result<()> {
     removed.instance(&arguments.instance, data_dir)?;
     // What is left in the host's own namespace: pods' interfaces, the overlay, the gateway's address, our programs.
     let gateway = GATEWAY.parse().expect("a constant address parses");
+    let overlay = Netlink::here()?.find_link(kernel::bpf::OVERLAY)?;
     kernel::bpf::remove(&data_dir.join("bpf"), Path::new("/proc/self/ns/net"), gateway)?;
-    removed.add("overlay", kernel::bpf::OVERLAY);
+    if let Some(overlay) = overlay {
+        removed.add("interface", overlay.name);
+    }
     if arguments.purge {
         teardown::purge(data_dir)?;
         removed.add("state directory", data_dir.display());

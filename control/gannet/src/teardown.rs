@@ -56,8 +56,11 @@ impl Removed {
         for pid in &processes {
             self.add("process", format!("{} {pid}", command_name(*pid)));
         }
+        if group.exists() {
+            self.add("control group", format!("gannet/{instance}"));
+        }
+        // Also where v2 has none: containers leave groups in the v1 hierarchies.
         cgroup::remove(instance)?;
-        self.add("control group", format!("gannet/{instance}"));
         let unmounted = mount::unmount_below(data_dir)?;
         if unmounted > 0 {
             self.add("mount tree", format!("{} ({unmounted} mounts)", data_dir.display()));

@@ -39,10 +39,7 @@ impl Cluster {
 
     /// Creates a cluster of `nodes` nodes with the binary and images that the environment names.
     pub fn create(nodes: u8) -> Result<Self> {
-        let variable = |name: &str| {
-            env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run `cargo xtask test`"))
-        };
-        let (binary, images) = (variable("GANNET_BIN")?, variable("GANNET_IMAGES")?);
+        let (binary, images) = (variable("GANNET_BIN")?, Self::images()?);
         let name = format!("t{}", std::process::id());
         let cluster = Self { name, binary, home: tempfile::tempdir()?, deleted: false };
         let count = nodes.to_string();
@@ -50,6 +47,24 @@ impl Cluster {
         output(cluster.gannet(&["image", "load"]).arg(images))?;
         output_within(START, &mut cluster.gannet(&["status", "--wait", "--timeout", "3m"]))?;
         Ok(cluster)
+    }
+
+    /// The archive of images that scenarios run.
+    pub fn images() -> Result<PathBuf> {
+        variable("GANNET_IMAGES")
+    }
+
+    /// Sockets that containerd's shims keep outside the state directory.
+    pub fn shim_sockets(&self) -> Vec<PathBuf> {
+        let mut sockets = Vec::new();
+        for node in fs::read_dir(self.directory()).into_iter().flatten().flatten() {
+            let tasks = node.path().join("containerd/state/io.containerd.runtime.v2.task/k8s.io");
+            for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+                let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
+                sockets.extend(address.trim().strip_prefix("unix://").map(PathBuf::from));
+            }
+        }
+        sockets
     }
 
     /// `gannet` about this cluster.
@@ -120,6 +135,10 @@ impl Cluster {
         self.deleted = true;
         output(&mut self.gannet(&["dev", "delete"]))
     }
+}
+
+fn variable(name: &str) -> Result<PathBuf> {
+    env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run `cargo xtask test`"))
 }
 
 impl Drop for Cluster {

@@ -3,6 +3,8 @@
 
 #[path = "cluster/crash.rs"]
 mod crash;
+#[path = "cluster/host.rs"]
+mod host;
 #[path = "cluster/network.rs"]
 mod network;
 #[path = "cluster/pods.rs"]
@@ -43,6 +45,7 @@ const SCENARIOS: &[Scenario] = &[
     ("mistakes-are-told", refusals::mistakes_are_told),
     ("missing-image-is-told", refusals::missing_image_is_told),
     ("second-up-is-refused", refusals::second_up_is_refused),
+    ("host-goes-up-and-down", host::host_goes_up_and_down),
     ("node-daemon-is-killed", crash::node_daemon_is_killed),
     ("control-plane-is-killed", crash::control_plane_is_killed),
     ("supervisor-is-killed", crash::supervisor_is_killed),
@@ -136,7 +139,17 @@ fn cluster_leaves_nothing(cluster: &mut Cluster) -> Result<()> {
     if before.lines().is_empty() {
         bail!("a running cluster leaves no trace at all: the look is blind");
     }
+    let kubectl = cluster.kubectl();
+    kubectl.run(&["run", "left", "--image=gannet.local/hello:1"])?;
+    kubectl.run(&["wait", "--for=condition=Ready", "pod/left", "--timeout=60s"])?;
+    let sockets = cluster.shim_sockets();
+    if sockets.is_empty() {
+        bail!("no pod runs: the look is blind");
+    }
     cluster.delete()?;
+    if let Some(socket) = sockets.iter().find(|socket| socket.exists()) {
+        bail!("left behind: {}", socket.display());
+    }
     let after = Traces::of(&cluster.name, &Cluster::RANGES)?;
     if !after.lines().is_empty() {
         bail!("left behind:\n{}", after.lines().join("\n"));
