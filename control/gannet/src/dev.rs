@@ -57,7 +57,10 @@ pub fn create(arguments: &CreateArguments) -> anyhow::Result<()> {
         step(&format!("routes from this machine to {} and {}", cluster.pod_cidr, cluster.service_cidr));
     } else if let Some(first) = cluster.members().next() {
         // The API answers inside only, so nothing can be waited for from here.
-        step(&format!("reachable from inside alone: nsenter --net={} ...", kernel::netns::path(&first.netns()).display()));
+        step(&format!(
+            "reachable from inside alone: nsenter --net={} ...",
+            kernel::netns::path(&first.netns()).display()
+        ));
     }
     println!("KUBECONFIG={}", cluster.kubeconfig().display());
     Ok(())
