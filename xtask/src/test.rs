@@ -104,3 +104,6 @@ fn result_line(line: &str) -> Option<(u64, u64)> {
     let mut numbers = counts.split("; ").map(|part| part.split(' ').next().unwrap_or_default().parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 mod imports;
 mod metadata;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use anyhow::bail;
 

@@ -256,3 +256,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds: u64 = number.parse().map_err(|_| format!("{text:?}: give a number and s, m or h"))?;
     seconds.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| format!("{text:?} is too long"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ pub fn holder(data_dir: &Path, role: &str) -> Option<Pid> {
         Err(_) => text.trim().parse().ok().map(Pid::from_raw),
     }
 }
+
+#[cfg(test)]
+mod tests;

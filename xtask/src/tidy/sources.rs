@@ -54,7 +54,8 @@ pub fn check(repo: &Path, graph: &Graph) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn file_findings(name: &str, folder: &str, shown: &str, text: &str, is_test: bool) -> Vec<Finding> {
+/// The rules that one file breaks.
+pub(super) fn file_findings(name: &str, folder: &str, shown: &str, text: &str, is_test: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let lines: Vec<&str> = text.lines().collect();
     let is_table = shown.contains("table") || shown.contains("generated");

@@ -194,3 +194,6 @@ impl Cluster {
 pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use super::*;
+
+fn arguments(name: &str, pods: &str, services: &str, underlay: &str) -> CreateArguments {
+    CreateArguments {
+        name: name.to_owned(),
+        nodes: 3,
+        pod_cidr: pods.parse().unwrap(),
+        service_cidr: services.parse().unwrap(),
+        underlay_cidr: underlay.parse().unwrap(),
+        no_host_access: false,
+    }
+}
+
+fn refused(arguments: &CreateArguments) -> String {
+    Cluster::new(arguments).unwrap_err().to_string()
+}
+
+#[test]
+fn members_have_names_and_addresses_of_their_own() {
+    let cluster = Cluster::new(&arguments("dev", "10.244.0.0/16", "10.96.0.0/16", "10.243.0.0/24")).unwrap();
+    let members: Vec<String> =
+        cluster.members().map(|member| format!("{} {} {}", member.name, member.address, member.netns())).collect();
+    assert_eq!(
+        members,
+        ["dev-1 10.243.0.11 gannet-dev-1", "dev-2 10.243.0.12 gannet-dev-2", "dev-3 10.243.0.13 gannet-dev-3"]
+    );
+    assert_eq!(cluster.host_address().to_string(), "10.243.0.1");
+    assert_eq!(cluster.on_underlay(cluster.host_address()).to_string(), "10.243.0.1/24");
+    assert!(cluster.host_link().len() <= 15);
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    for name in ["", "-a", "a-", "Dev", "a/b", "..", "thirteen-long"] {
+        let said = refused(&arguments(name, "10.244.0.0/16", "10.96.0.0/16", "10.243.0.0/24"));
+        assert!(said.contains("lower case letters"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn ranges_that_cannot_be_are_refused() {
+    let cases = [
+        ("10.244.0.0/16", "10.244.1.0/24", "10.243.0.0/24", "--pod-cidr 10.244.0.0/16 and --service-cidr"),
+        ("10.244.0.0/16", "10.96.0.0/16", "10.96.3.0/24", "--service-cidr 10.96.0.0/16 and --underlay-cidr"),
+        ("10.244.0.0/28", "10.96.0.0/16", "10.243.0.0/24", "--pod-cidr 10.244.0.0/28: give a range"),
+        ("fd00::/48", "10.96.0.0/16", "10.243.0.0/24", "clusters are IPv4"),
+    ];
+    for (pods, services, underlay, expected) in cases {
+        let said = refused(&arguments("dev", pods, services, underlay));
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn only_more_nodes_make_a_cluster_grow() {
+    let one = Cluster::new(&arguments("dev", "10.244.0.0/16", "10.96.0.0/16", "10.243.0.0/24")).unwrap();
+    let larger = Cluster { nodes: 5, ..one.clone() };
+    let moved = Cluster { pod_cidr: "10.245.0.0/16".parse().unwrap(), ..larger.clone() };
+    assert!(one.differs_in_nodes_only(&larger));
+    assert!(!one.differs_in_nodes_only(&moved));
+}
