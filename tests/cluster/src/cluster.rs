@@ -84,6 +84,11 @@ impl Cluster {
         Kubectl::new(self.directory().join("kubeconfig"), self.home.path().to_path_buf())
     }
 
+    /// A file of the run's own.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     /// The state directory.
     pub fn directory(&self) -> PathBuf {
         Path::new("/var/lib/gannet").join(&self.name)

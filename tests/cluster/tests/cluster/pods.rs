@@ -119,7 +119,7 @@ spec:
   - {name: scratch, emptyDir: {}}
 "#,
     )?;
-    kubectl.run(&["-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/mounts", WAIT])?;
+    succeeded(&kubectl, namespace, "mounts")?;
     let log = kubectl.run(&["-n", namespace, "logs", "mounts"])?;
     let expected = "config blue blue\nsecret open\nscratch x\ntoken\nca\nmemory 33554432\n";
     ensure!(log == expected, "{log}");
@@ -146,7 +146,7 @@ spec:
   - {name: main, image: busybox, imagePullPolicy: IfNotPresent, command: [sh, -c, "echo run >> /shared/log; cat /shared/log; test $(grep -c run /shared/log) = 2"], volumeMounts: [{name: shared, mountPath: /shared}]}
 "#,
     )?;
-    kubectl.run(&["-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/phases", WAIT])?;
+    succeeded(&kubectl, namespace, "phases")?;
     let log = kubectl.run(&["-n", namespace, "logs", "phases"])?;
     ensure!(log == "first\nsecond\nrun\nrun\n", "{log:?}");
     let restarts =
@@ -210,4 +210,13 @@ pub fn deletion_is_graceful(cluster: &Cluster, namespace: &str) -> Result<()> {
     let took = started.elapsed();
     ensure!(took < Duration::from_secs(15), "the pod was gone after {took:?} only");
     Ok(())
+}
+
+/// Waits for a pod's end by looking: `kubectl wait --for=jsonpath` is younger than the kubectl of some distributions.
+fn succeeded(kubectl: &Kubectl, namespace: &str, pod: &str) -> Result<()> {
+    eventually("the pod has succeeded", || {
+        let phase = kubectl.field(&["-n", namespace, "get", "pod", pod], "/status/phase")?;
+        ensure!(phase == "Succeeded", "{phase}");
+        Ok(())
+    })
 }
