@@ -92,10 +92,10 @@ pub fn manifest_is_applied(cluster: &Cluster, namespace: &str) -> Result<()> {
     let changed = run(&["apply", "-f", &path])?;
     ensure!(changed.contains("deployment.apps/hello configured"), "{changed}");
     run(&["rollout", "status", "deployment/hello", WAIT])?;
-    let pod = run(&["get", "pods", "-l", "app=hello", "-o", "name"])?;
-    let pod = pod.lines().next().unwrap_or_default();
     eventually("describe names the pod's events", || {
-        let described = run(&["describe", pod])?;
+        // Anew each time: the first one listed may be the one that is going.
+        let pods = run(&["get", "pods", "-l", "app=hello", "-o", "name"])?;
+        let described = run(&["describe", pods.lines().next().unwrap_or_default()])?;
         for part in ["Node:", "Containers:", "Scheduled", "Pulled", "Created", "Started"] {
             ensure!(described.contains(part), "no {part} in\n{described}");
         }
