@@ -164,7 +164,7 @@ pub(crate) fn paths() -> Response<Body> {
 /// Every group with its versions, core first.
 pub(crate) fn group_versions() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let kinds = registry::resources().iter().map(|resource| (resource.group, resource.version));
+    let kinds = registry::resources().iter().map(|resource| (resource.group.as_str(), resource.version.as_str()));
     for (group, version) in kinds.chain(REVIEWS.iter().map(|review| (review.group, review.version))) {
         all.entry(group).or_default().insert(version);
     }
@@ -178,7 +178,10 @@ fn describe_group(group: &str, versions: &BTreeSet<&str>) -> Value {
 }
 
 fn of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Resource> + 'a {
-    registry::resources().iter().filter(move |resource| resource.group == group && resource.version == version)
+    registry::resources()
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(move |resource| resource.group == group && resource.version == version)
 }
 
 fn reviews_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Review> + 'a {
@@ -199,12 +202,12 @@ fn resource_list(group: &str, version: &str) -> Value {
             entry["categories"] = json!(resource.categories);
         }
         resources.push(entry);
-        for sub in resource.subresources {
+        for sub in resource.subresources.iter() {
             let mut entry = json!({
                 "name": format!("{}/{}", resource.resource, sub.name), "singularName": "",
                 "namespaced": resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
             });
-            if (sub.group, sub.version) != (group, version) {
+            if (sub.group.as_ref(), sub.version.as_ref()) != (group, version) {
                 entry["group"] = json!(sub.group);
                 entry["version"] = json!(sub.version);
             }

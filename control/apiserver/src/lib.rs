@@ -16,6 +16,7 @@ mod event_ttl;
 mod generic;
 mod health;
 mod http;
+mod kinds;
 mod metrics;
 mod openapi;
 mod server;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     verb: &'static str,
-    resource: &'static str,
+    resource: String,
     code: u16,
 }
 
@@ -25,9 +25,9 @@ fn metrics() -> &'static Metrics {
     })
 }
 
-/// Counts an answered request. `resource` is one of the table's, so the labels are bounded.
-pub(crate) fn count(verb: &'static str, resource: &'static str, code: u16) {
-    metrics().requests.get_or_create(&Request { verb, resource, code }).inc();
+/// Counts an answered request. `resource` is one that is served, so the labels are bounded.
+pub(crate) fn count(verb: &'static str, resource: &str, code: u16) {
+    metrics().requests.get_or_create(&Request { verb, resource: resource.to_owned(), code }).inc();
 }
 
 /// Counts a watch as open while it lives.

@@ -18,6 +18,7 @@ use crate::{
         query::Query,
         respond,
     },
+    kinds::Kinds,
     metrics, openapi, subresource,
 };
 use api::{Gvr, Status};
@@ -36,6 +37,8 @@ pub struct Apiserver {
     pub(crate) signer: Signer,
     pub(crate) allocators: Allocators,
     pub(crate) nodes: subresource::node_proxy::NodeDialer,
+    /// What is served.
+    pub(crate) kinds: Kinds,
     pub(crate) discovery: discovery::Documents,
     pub(crate) openapi: openapi::Documents,
     /// Set by `serve`: long answers (watches, logs) end with it.
@@ -54,6 +57,7 @@ impl Apiserver {
             signer,
             allocators,
             nodes,
+            kinds: Kinds::new(),
             discovery: discovery::Documents::new(),
             openapi: openapi::Documents::new(),
             shutdown: OnceLock::new(),
@@ -192,17 +196,17 @@ impl Apiserver {
             return Ok(respond::json(201, &reviews::answer(self, &user, review, posted).await?));
         }
         let resource =
-            registry::find(&target.group, &target.version, &target.resource).ok_or_else(Status::no_such_resource)?;
+            self.kinds.find(&target.group, &target.version, &target.resource).ok_or_else(Status::no_such_resource)?;
         if resource.namespaced == target.namespace.is_empty() && (!resource.namespaced || !target.name.is_empty()) {
             // A namespace on a cluster-scoped kind, or an object of a namespaced kind without one.
             return Err(Status::no_such_resource());
         }
-        let answer = self.verb(request, user, target, resource, verb, query, warnings).await;
+        let answer = self.verb(request, user, target, resource.clone(), verb, query, warnings).await;
         let code = match &answer {
             Ok(response) => response.status().as_u16(),
             Err(status) => status.code,
         };
-        metrics::count(verb, resource.resource, code);
+        metrics::count(verb, &resource.resource, code);
         answer
     }
 
@@ -212,13 +216,13 @@ impl Apiserver {
         request: Request<Body>,
         user: User,
         target: Target,
-        resource: &'static Resource,
+        resource: Arc<Resource>,
         verb: &'static str,
         query: Query,
         warnings: &mut Vec<String>,
     ) -> Result<Response<Body>, Status> {
         if subresource::is_stream(&target.subresource) {
-            return subresource::stream(self, resource, &target, &query, request).await;
+            return subresource::stream(self, &resource, &target, &query, request).await;
         }
         let accept = negotiate::accept(request.headers())?;
         let (parts, request_body) = request.into_parts();

@@ -81,7 +81,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Status> {
 
 /// The key of an object, or with an empty name the prefix of its namespace, or with both empty of all of the kind.
 pub(crate) fn key(resource: &Resource, namespace: &str, name: &str) -> String {
-    let (group, kind) = resource.storage;
+    let (group, kind) = &resource.storage;
     make_key(group, kind, if resource.namespaced { namespace } else { "" }, name)
 }
 

@@ -1,45 +1,63 @@
 //! Columns and cells of server-side tables.
 
+use std::borrow::Cow;
+
 use api::{meta, time};
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// One column of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, ...; `type` on the wire.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `name` marks the column that names the object; else empty.
-    pub format: &'static str,
-    pub description: &'static str,
+    pub format: Cow<'static, str>,
+    pub description: Cow<'static, str>,
     /// Columns above 0 show with `-o wide` only.
     pub priority: i32,
 }
 
 /// The object's name.
-pub const NAME: Column =
-    Column { name: "Name", kind: "string", format: "name", description: "Name of the object", priority: 0 };
+pub const NAME: Column = column("Name", "string", "name", "Name of the object", 0);
 /// Time since the object was created.
-pub const AGE: Column =
-    Column { name: "Age", kind: "string", format: "", description: "Time since creation", priority: 0 };
+pub const AGE: Column = column("Age", "string", "", "Time since creation", 0);
+
+/// A column in full: see the fields of [`Column`].
+#[must_use]
+pub const fn column(
+    name: &'static str,
+    kind: &'static str,
+    format: &'static str,
+    description: &'static str,
+    priority: i32,
+) -> Column {
+    Column {
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(format),
+        description: Cow::Borrowed(description),
+        priority,
+    }
+}
 
 /// A column of texts that always shows.
 #[must_use]
 pub const fn text(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 0 }
+    column(name, "string", "", description, 0)
 }
 
 /// A column of numbers that always shows.
 #[must_use]
 pub const fn number(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "integer", format: "", description, priority: 0 }
+    column(name, "integer", "", description, 0)
 }
 
 /// A column of texts that shows with `-o wide`.
 #[must_use]
 pub const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 1 }
+    column(name, "string", "", description, 1)
 }
 
 /// Age cell.

@@ -19,4 +19,4 @@ mod testing;
 
 pub use columns::Column;
 pub use strategy::{Grace, Strategy};
-pub use table::{Conversion, Resource, Subresource, find, find_kind, resources};
+pub use table::{Conversion, Resource, Row, StrategyRef, Subresource, find, find_kind, resources};

@@ -17,7 +17,7 @@ pub enum Grace {
 
 /// The rules of one kind. Objects are whole (`apiVersion`, `kind`, `metadata`, ...), pruned to the kind's schema
 /// and type-checked; so every field that is there has the type the schema gives it.
-pub trait Strategy: Sync {
+pub trait Strategy: Send + Sync {
     /// API defaulting, before admission; also run on the results of patches. Idempotent.
     fn default(&self, _object: &mut Value) {}
 
@@ -106,6 +106,16 @@ pub trait Strategy: Sync {
     /// The values of `field_labels`.
     fn fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    /// Whether a field selector may name the label, `metadata.name` and `metadata.namespace` aside.
+    fn has_field_label(&self, label: &str) -> bool {
+        self.field_labels().contains(&label)
+    }
+
+    /// The object's value of a field label; `None` for a label that the kind does not have.
+    fn field(&self, object: &Value, label: &str) -> Option<String> {
+        self.fields(object).into_iter().find(|(known, _)| *known == label).map(|(_, value)| value)
     }
 
     /// Table cells, as many as the resource has columns.

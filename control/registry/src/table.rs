@@ -1,17 +1,27 @@
-//! THE table: one row for each resource served, with all that discovery, storage and printing need to know.
+//! THE table: one row for each built-in resource, with all that discovery, storage and printing need to know. Rows are
+//! constants, a file a group; a [`Resource`] is made of each at start. Custom resources are made of their definitions.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use api::{Gvk, Gvr, Key, Schema};
 use serde_json::Value;
 
 use crate::columns::{AGE, Column, NAME, number, text, wide};
 use crate::strategy::Strategy;
-use crate::{apps, coordination, core, discovery, events};
 
+mod apps;
+mod coordination;
+mod core;
+mod discovery;
+mod events;
 #[cfg(test)]
 mod tests;
 
-/// One resource.
-pub struct Resource {
+/// One built-in resource.
+pub struct Row {
     /// Empty for the core group.
     pub group: &'static str,
     pub version: &'static str,
@@ -22,7 +32,9 @@ pub struct Resource {
     pub short_names: &'static [&'static str],
     pub categories: &'static [&'static str],
     pub namespaced: bool,
+    /// Sorted.
     pub verbs: &'static [&'static str],
+    /// Sorted by name.
     pub subresources: &'static [Subresource],
     pub strategy: &'static dyn Strategy,
     pub columns: &'static [Column],
@@ -33,6 +45,40 @@ pub struct Resource {
     pub conversion: Option<&'static Conversion>,
 }
 
+/// One resource that is served, built in or custom.
+#[derive(Debug)]
+pub struct Resource {
+    /// Empty for the core group.
+    pub group: String,
+    pub version: String,
+    /// Plural.
+    pub resource: String,
+    pub kind: String,
+    /// `PodList`.
+    pub list_kind: String,
+    pub singular: String,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub namespaced: bool,
+    /// Sorted.
+    pub verbs: &'static [&'static str],
+    /// Sorted by name.
+    pub subresources: Cow<'static, [Subresource]>,
+    pub strategy: StrategyRef,
+    pub columns: Cow<'static, [Column]>,
+    /// See [`Row::storage`].
+    pub storage: (String, String),
+    /// For a view whose form differs from the stored one.
+    pub conversion: Option<&'static Conversion>,
+}
+
+/// The strategy of a resource.
+#[derive(Clone)]
+pub enum StrategyRef {
+    BuiltIn(&'static dyn Strategy),
+    Custom(Arc<dyn Strategy>),
+}
+
 /// Translation between a view and the stored form.
 pub struct Conversion {
     pub to_storage: fn(&mut Value),
@@ -40,38 +86,98 @@ pub struct Conversion {
 }
 
 /// One subresource.
+#[derive(Clone, Debug)]
 pub struct Subresource {
     pub name: &'static str,
-    pub group: &'static str,
-    pub version: &'static str,
-    pub kind: &'static str,
+    pub group: Cow<'static, str>,
+    pub version: Cow<'static, str>,
+    pub kind: Cow<'static, str>,
+    /// Sorted.
     pub verbs: &'static [&'static str],
+}
+
+impl Deref for StrategyRef {
+    type Target = dyn Strategy;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::BuiltIn(strategy) => *strategy,
+            Self::Custom(strategy) => strategy.as_ref(),
+        }
+    }
+}
+
+impl fmt::Debug for StrategyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn(_) => "BuiltIn",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+impl fmt::Debug for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Conversion")
+    }
+}
+
+impl From<&Row> for Resource {
+    fn from(row: &Row) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self {
+            group: row.group.to_owned(),
+            version: row.version.to_owned(),
+            resource: row.resource.to_owned(),
+            kind: row.kind.to_owned(),
+            list_kind: format!("{}List", row.kind),
+            singular: row.singular.to_owned(),
+            short_names: owned(row.short_names),
+            categories: owned(row.categories),
+            namespaced: row.namespaced,
+            verbs: row.verbs,
+            subresources: Cow::Borrowed(row.subresources),
+            strategy: StrategyRef::BuiltIn(row.strategy),
+            columns: Cow::Borrowed(row.columns),
+            storage: (row.storage.0.to_owned(), row.storage.1.to_owned()),
+            conversion: row.conversion,
+        }
+    }
 }
 
 impl Resource {
     #[must_use]
     pub fn gvr(&self) -> Gvr {
-        Gvr::new(self.group, self.version, self.resource)
+        Gvr::new(&self.group, &self.version, &self.resource)
     }
 
     #[must_use]
     pub fn gvk(&self) -> Gvk {
-        Gvk::new(self.group, self.version, self.kind)
+        Gvk::new(&self.group, &self.version, &self.kind)
     }
 
-    /// `PodList`.
+    /// `v1`, `apps/v1`.
     #[must_use]
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The schema of a built-in kind; none for a custom one, whose strategy knows it.
+    #[must_use]
+    pub fn schema(&self) -> Option<Schema> {
+        match self.strategy {
+            StrategyRef::BuiltIn(_) => Schema::for_kind(&self.gvk()),
+            StrategyRef::Custom(_) => None,
+        }
     }
 
     #[must_use]
-    pub fn schema(&self) -> Schema {
-        Schema::for_kind(&self.gvk()).expect("every row's kind is in the schema table")
+    pub fn is_custom(&self) -> bool {
+        matches!(self.strategy, StrategyRef::Custom(_))
     }
 
     #[must_use]
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
     }
 
@@ -83,7 +189,7 @@ impl Resource {
     /// The store's prefix of all objects of this resource, or of those in one namespace.
     #[must_use]
     pub fn prefix(&self, namespace: &str) -> String {
-        let (group, resource) = self.storage;
+        let (group, resource) = &self.storage;
         if namespace.is_empty() {
             format!("/registry/{group}/{resource}/")
         } else {
@@ -102,287 +208,58 @@ impl Resource {
     pub fn selects_by(&self, label: &str) -> bool {
         label == "metadata.name"
             || (label == "metadata.namespace" && self.namespaced)
-            || self.strategy.field_labels().contains(&label)
+            || self.strategy.has_field_label(label)
     }
 }
 
-/// All resources, sorted by group (core first), then name.
+/// All built-in resources, sorted by group (core first), then name, then version.
 #[must_use]
-pub fn resources() -> &'static [Resource] {
-    RESOURCES
+pub fn resources() -> &'static [Arc<Resource>] {
+    static RESOURCES: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
+        let mut all: Vec<Arc<Resource>> =
+            ROWS.iter().flat_map(|rows| rows.iter()).map(|row| Arc::new(Resource::from(row))).collect();
+        all.sort_by(|a, b| (&a.group, &a.resource, &a.version).cmp(&(&b.group, &b.resource, &b.version)));
+        all
+    });
+    &RESOURCES
 }
 
+/// A built-in resource.
 #[must_use]
-pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|r| r.group == group && r.version == version && r.resource == resource)
+pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static Arc<Resource>> {
+    resources().iter().find(|r| r.group == group && r.version == version && r.resource == resource)
 }
 
+/// The resource of a built-in kind.
 #[must_use]
-pub fn find_kind(gvk: &Gvk) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|r| r.group == gvk.group && r.version == gvk.version && r.kind == gvk.kind)
+pub fn find_kind(gvk: &Gvk) -> Option<&'static Arc<Resource>> {
+    resources().iter().find(|r| r.group == gvk.group && r.version == gvk.version && r.kind == gvk.kind)
 }
+
+/// The groups' rows.
+static ROWS: &[&[Row]] = &[core::ROWS, apps::ROWS, coordination::ROWS, discovery::ROWS, events::ROWS];
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const ALL_BUT_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const READ_WRITE: &[&str] = &["get", "patch", "update"];
+const SCALE: Subresource = subresource("scale", "autoscaling", "v1", "Scale", READ_WRITE);
 
+/// A subresource.
+#[must_use]
+pub const fn subresource(
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+) -> Subresource {
+    Subresource { name, group: Cow::Borrowed(group), version: Cow::Borrowed(version), kind: Cow::Borrowed(kind), verbs }
+}
+
+/// A subresource of a kind of the core group.
 const fn own(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
-    Subresource { name, group: "", version: "v1", kind, verbs }
+    subresource(name, "", "v1", kind, verbs)
 }
-
-const fn apps(name: &'static str, kind: &'static str) -> Subresource {
-    Subresource { name, group: "apps", version: "v1", kind, verbs: READ_WRITE }
-}
-
-const SCALE: Subresource =
-    Subresource { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: READ_WRITE };
-
-static RESOURCES: &[Resource] = &[
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "configmaps",
-        kind: "ConfigMap",
-        singular: "configmap",
-        short_names: &["cm"],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &core::configmap::ConfigMap,
-        columns: &[NAME, number("Data", "Number of entries"), AGE],
-        storage: ("core", "configmaps"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "endpoints",
-        kind: "Endpoints",
-        singular: "endpoints",
-        short_names: &["ep"],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &core::endpoints::Endpoints,
-        columns: &[NAME, text("Endpoints", "Addresses and ports"), AGE],
-        storage: ("core", "endpoints"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "events",
-        kind: "Event",
-        singular: "event",
-        short_names: &["ev"],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &events::event::CoreEvent,
-        columns: events::event::COLUMNS,
-        storage: ("core", "events"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "namespaces",
-        kind: "Namespace",
-        singular: "namespace",
-        short_names: &["ns"],
-        categories: &[],
-        namespaced: false,
-        verbs: ALL_BUT_COLLECTION,
-        subresources: &[own("finalize", "Namespace", &["update"]), own("status", "Namespace", READ_WRITE)],
-        strategy: &core::namespace::Namespace,
-        columns: &[NAME, text("Status", "Phase of the namespace"), AGE],
-        storage: ("core", "namespaces"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "nodes",
-        kind: "Node",
-        singular: "node",
-        short_names: &["no"],
-        categories: &[],
-        namespaced: false,
-        verbs: ALL,
-        subresources: &[own("status", "Node", READ_WRITE)],
-        strategy: &core::node::Node,
-        columns: core::node::COLUMNS,
-        storage: ("core", "nodes"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "pods",
-        kind: "Pod",
-        singular: "pod",
-        short_names: &["po"],
-        categories: &["all"],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[
-            own("attach", "PodAttachOptions", &["create", "get"]),
-            own("binding", "Binding", &["create"]),
-            Subresource { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: &["create"] },
-            own("exec", "PodExecOptions", &["create", "get"]),
-            own("log", "Pod", &["get"]),
-            own("portforward", "PodPortForwardOptions", &["create", "get"]),
-            own("status", "Pod", READ_WRITE),
-        ],
-        strategy: &core::pod::Pod,
-        columns: core::pod::COLUMNS,
-        storage: ("core", "pods"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "secrets",
-        kind: "Secret",
-        singular: "secret",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &core::secret::Secret,
-        columns: &[NAME, text("Type", "What the entries are for"), number("Data", "Number of entries"), AGE],
-        storage: ("core", "secrets"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "serviceaccounts",
-        kind: "ServiceAccount",
-        singular: "serviceaccount",
-        short_names: &["sa"],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[Subresource {
-            name: "token",
-            group: "authentication.k8s.io",
-            version: "v1",
-            kind: "TokenRequest",
-            verbs: &["create"],
-        }],
-        strategy: &core::serviceaccount::ServiceAccount,
-        columns: &[NAME, number("Secrets", "Number of secrets listed"), AGE],
-        storage: ("core", "serviceaccounts"),
-        conversion: None,
-    },
-    Resource {
-        group: "",
-        version: "v1",
-        resource: "services",
-        kind: "Service",
-        singular: "service",
-        short_names: &["svc"],
-        categories: &["all"],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[own("status", "Service", READ_WRITE)],
-        strategy: &core::service::Service,
-        columns: core::service::COLUMNS,
-        storage: ("core", "services"),
-        conversion: None,
-    },
-    Resource {
-        group: "apps",
-        version: "v1",
-        resource: "deployments",
-        kind: "Deployment",
-        singular: "deployment",
-        short_names: &["deploy"],
-        categories: &["all"],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[SCALE, apps("status", "Deployment")],
-        strategy: &apps::deployment::Deployment,
-        columns: apps::deployment::COLUMNS,
-        storage: ("apps", "deployments"),
-        conversion: None,
-    },
-    Resource {
-        group: "apps",
-        version: "v1",
-        resource: "replicasets",
-        kind: "ReplicaSet",
-        singular: "replicaset",
-        short_names: &["rs"],
-        categories: &["all"],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[SCALE, apps("status", "ReplicaSet")],
-        strategy: &apps::replicaset::ReplicaSet,
-        columns: apps::replicaset::COLUMNS,
-        storage: ("apps", "replicasets"),
-        conversion: None,
-    },
-    Resource {
-        group: "coordination.k8s.io",
-        version: "v1",
-        resource: "leases",
-        kind: "Lease",
-        singular: "lease",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &coordination::lease::Lease,
-        columns: &[NAME, text("Holder", "Who holds the lease"), AGE],
-        storage: ("coordination.k8s.io", "leases"),
-        conversion: None,
-    },
-    Resource {
-        group: "discovery.k8s.io",
-        version: "v1",
-        resource: "endpointslices",
-        kind: "EndpointSlice",
-        singular: "endpointslice",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &discovery::endpointslice::EndpointSlice,
-        columns: &[
-            NAME,
-            text("AddressType", "Kind of addresses"),
-            text("Ports", "Ports of the endpoints"),
-            text("Endpoints", "Addresses"),
-            AGE,
-        ],
-        storage: ("discovery.k8s.io", "endpointslices"),
-        conversion: None,
-    },
-    Resource {
-        group: "events.k8s.io",
-        version: "v1",
-        resource: "events",
-        kind: "Event",
-        singular: "event",
-        short_names: &["ev"],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &events::event::NewEvent,
-        columns: events::event::COLUMNS,
-        storage: ("core", "events"),
-        conversion: Some(&events::convert::CONVERSION),
-    },
-];
 
 /// Selector columns of workloads, shown with `-o wide`.
 pub(crate) const CONTAINERS: Column = wide("Containers", "Names of the containers");

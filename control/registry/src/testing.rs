@@ -13,7 +13,7 @@ pub(crate) fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().expect("a time")
 }
 
-pub(crate) fn resource(object: &Value) -> &'static Resource {
+pub(crate) fn resource(object: &Value) -> &'static std::sync::Arc<Resource> {
     let gvk: Gvk = meta::gvk(object);
     find_kind(&gvk).expect("a kind of the table")
 }
@@ -21,7 +21,7 @@ pub(crate) fn resource(object: &Value) -> &'static Resource {
 /// What a create makes of an object.
 pub(crate) fn created(mut object: Value) -> Value {
     let resource = resource(&object);
-    api::schema::prune(&resource.schema(), &mut object);
+    api::schema::prune(&resource.schema().expect("built in"), &mut object);
     resource.strategy.default(&mut object);
     resource.strategy.prepare_create(&mut object);
     object

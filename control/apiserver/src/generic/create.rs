@@ -26,7 +26,7 @@ impl Context<'_> {
         Write {
             server: self.server,
             user: &self.user,
-            resource: self.resource,
+            resource: &self.resource,
             namespace: &self.target.namespace,
             name: &self.target.name,
             via,

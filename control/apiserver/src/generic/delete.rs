@@ -72,8 +72,8 @@ pub(crate) async fn delete(context: &mut Context<'_>, body: Bytes) -> Result<Res
 
 pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
     let options = Options::read(context, &body)?;
-    let selection = Selection::of(context.resource, &context.query)?;
-    let prefix = storage::key(context.resource, &context.target.namespace, "");
+    let selection = Selection::of(&context.resource, &context.query)?;
+    let prefix = storage::key(&context.resource, &context.target.namespace, "");
     let (mut start, mut deleted) = (None, Vec::new());
     let mut at = None;
     loop {
@@ -82,8 +82,8 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
         at = Some(listing.revision);
         for entry in &listing.entries {
             start = Some(entry.key.to_string());
-            let object = Stored::read(context.resource, entry)?;
-            if !selection.matches(context.resource, &object.value) {
+            let object = Stored::read(&context.resource, entry)?;
+            if !selection.matches(&context.resource, &object.value) {
                 continue;
             }
             let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
@@ -99,7 +99,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
         }
     }
     let list = json!({
-        "kind": context.resource.list_kind(),
+        "kind": context.resource.list_kind,
         "apiVersion": context.resource.gvr().api_version(),
         "metadata": {"resourceVersion": context.server.config.store.revision().to_string()},
         "items": deleted,

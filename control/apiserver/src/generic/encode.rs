@@ -23,10 +23,10 @@ pub(crate) fn object(context: &Context<'_>, code: u16, stored: &Stored) -> Resul
         Form::Table => {
             let include = table::Include::of(&context.query)?;
             let mut out = Vec::new();
-            let row = table::row(context.resource, &stored.versioned(), include, process::now());
+            let row = table::row(&context.resource, &stored.versioned(), include, process::now());
             table::write(
                 &mut out,
-                context.resource,
+                &context.resource,
                 true,
                 &json!({"resourceVersion": stored.revision.to_string()}),
                 &[row],

@@ -22,9 +22,9 @@ pub(crate) async fn get(context: &Context<'_>) -> Result<Response<Body>, Status>
 /// The request's object, or 404.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Stored, Status> {
     let target = &context.target;
-    let key = storage::key(context.resource, &target.namespace, &target.name);
+    let key = storage::key(&context.resource, &target.namespace, &target.name);
     match context.server.config.store.get(&key).await.map_err(storage::unavailable)? {
-        Some(entry) => Stored::read(context.resource, &entry),
+        Some(entry) => Stored::read(&context.resource, &entry),
         None => Err(Status::not_found(&context.resource.gvr(), &target.name)),
     }
 }

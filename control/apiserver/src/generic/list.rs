@@ -41,8 +41,8 @@ pub(crate) struct Page {
 }
 
 pub(crate) async fn list(context: &Context<'_>) -> Result<Response<Body>, Status> {
-    let selection = Selection::of(context.resource, &context.query)?;
-    let prefix = storage::key(context.resource, &context.target.namespace, "");
+    let selection = Selection::of(&context.resource, &context.query)?;
+    let prefix = storage::key(&context.resource, &context.target.namespace, "");
     let page = match page(context, &selection, &prefix).await {
         Ok(page) => page,
         Err(Refused::Status(status)) => return Err(status),
@@ -65,15 +65,15 @@ pub(crate) async fn list(context: &Context<'_>) -> Result<Response<Body>, Status
             .entries
             .iter()
             .map(|entry| {
-                let object = encode::versioned(context.resource, &entry.value, entry.modified)?;
-                Ok(table::row(context.resource, &object, include, now))
+                let object = encode::versioned(&context.resource, &entry.value, entry.modified)?;
+                Ok(table::row(&context.resource, &object, include, now))
             })
             .collect::<Result<Vec<Value>, Status>>()?;
-        table::write(&mut out, context.resource, true, &metadata, &rows);
+        table::write(&mut out, &context.resource, true, &metadata, &rows);
     } else {
         let (kind, api_version) = match form {
             Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-            Form::Object | Form::Table => (context.resource.list_kind(), context.resource.gvr().api_version()),
+            Form::Object | Form::Table => (context.resource.list_kind.clone(), context.resource.gvr().api_version()),
         };
         let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
         out.extend_from_slice(head.as_bytes());
@@ -86,7 +86,7 @@ pub(crate) async fn list(context: &Context<'_>) -> Result<Response<Body>, Status
                     api::meta::splice_revision_into(&mut out, &entry.value, entry.modified)
                 }
                 Form::Object | Form::Metadata | Form::Table => {
-                    out.extend_from_slice(&encode::item(context.resource, form, &entry.value, entry.modified)?);
+                    out.extend_from_slice(&encode::item(&context.resource, form, &entry.value, entry.modified)?);
                 }
             }
         }
@@ -135,7 +135,7 @@ async fn page(context: &Context<'_>, selection: &Selection, prefix: &str) -> Res
         let total = listing.entries.len();
         for (index, entry) in listing.entries.into_iter().enumerate() {
             start = Some(entry.key.to_string());
-            if selection.matches_bytes(context.resource, &entry.value) {
+            if selection.matches_bytes(&context.resource, &entry.value) {
                 entries.push(entry);
             }
             if limit.is_some_and(|limit| entries.len() >= limit) {
@@ -158,7 +158,7 @@ async fn single(context: &Context<'_>, selection: &Selection, key: &str) -> Resu
     let revision = context.server.config.store.revision();
     let entry = context.server.config.store.get(key).await.map_err(storage::unavailable)?;
     let revision = entry.as_ref().map_or(revision, |entry| revision.max(entry.modified));
-    let entries = entry.into_iter().filter(|entry| selection.matches_bytes(context.resource, &entry.value)).collect();
+    let entries = entry.into_iter().filter(|entry| selection.matches_bytes(&context.resource, &entry.value)).collect();
     Ok(Page { entries, revision, after: None, remaining: None })
 }
 

@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub(crate) struct Context<'a> {
     pub(crate) server: &'a Arc<Apiserver>,
     pub(crate) user: User,
-    pub(crate) resource: &'static Resource,
+    pub(crate) resource: Arc<Resource>,
     pub(crate) target: Target,
     pub(crate) verb: &'static str,
     pub(crate) query: Query,
@@ -72,7 +72,7 @@ pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<R
         if !context.resource.verbs.contains(&context.verb) {
             return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
         }
-    } else if !serves(context.resource, &context.target.subresource, context.verb)? {
+    } else if !serves(&context.resource, &context.target.subresource, context.verb)? {
         return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
     }
     match context.verb {

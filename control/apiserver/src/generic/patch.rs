@@ -39,7 +39,7 @@ pub(crate) async fn patch(context: &mut Context<'_>, body: Bytes) -> Result<Resp
     let mut warnings = Vec::new();
     let modified = write::modify(&context.write(context.via(), dry_run), |old| {
         warnings.clear();
-        let value = patch.apply(context.resource, old)?;
+        let value = patch.apply(&context.resource, old)?;
         let decoded = Decoded { value, duplicates: duplicates.clone() };
         write::conform(&gvk, decoded, validation, &mut warnings)
     })

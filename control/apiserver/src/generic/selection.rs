@@ -50,11 +50,13 @@ impl Selection {
     pub(crate) fn matches(&self, resource: &Resource, object: &Value) -> bool {
         self.labels.as_ref().is_none_or(|labels| labels.matches(&meta::labels(object)))
             && self.fields.as_ref().is_none_or(|fields| {
-                let values = resource.strategy.fields(object);
-                fields.matches(|field| match field {
-                    "metadata.name" => Some(meta::name(object)),
-                    "metadata.namespace" => Some(meta::namespace(object)),
-                    other => values.iter().find(|(name, _)| *name == other).map(|(_, value)| value.as_str()),
+                fields.terms.iter().all(|term| {
+                    let value = match term.field.as_str() {
+                        "metadata.name" => meta::name(object).to_owned(),
+                        "metadata.namespace" => meta::namespace(object).to_owned(),
+                        other => resource.strategy.field(object, other).unwrap_or_default(),
+                    };
+                    (value == term.value) != term.negated
                 })
             })
     }

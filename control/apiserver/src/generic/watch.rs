@@ -45,7 +45,7 @@ enum Start {
 }
 
 pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Status> {
-    let mut selection = Selection::of(context.resource, &context.query)?;
+    let mut selection = Selection::of(&context.resource, &context.query)?;
     if !context.target.name.is_empty() {
         selection.require_name(&context.target.name);
     }
@@ -58,9 +58,9 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
     };
     let store = &context.server.config.store;
     let start = start(context)?;
-    let prefix = storage::key(context.resource, &context.target.namespace, "");
+    let prefix = storage::key(&context.resource, &context.target.namespace, "");
     let mut encoder = Encoder {
-        resource: context.resource,
+        resource: context.resource.clone(),
         selection,
         form: context.accept.form,
         include: table::Include::of(&context.query)?,
@@ -71,7 +71,7 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
         Start::State { marked } => {
             let listing = store.list(&prefix, None, None, None).await.map_err(storage::unavailable)?;
             for entry in &listing.entries {
-                if encoder.selection.matches_bytes(context.resource, &entry.value) {
+                if encoder.selection.matches_bytes(&context.resource, &entry.value) {
                     ready.push_back(encoder.object("ADDED", &entry.value, entry.modified, None)?);
                 }
             }
@@ -264,7 +264,7 @@ impl Watching {
 
 /// Turns store events into frames.
 struct Encoder {
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     selection: Selection,
     form: Form,
     include: table::Include,
@@ -276,7 +276,7 @@ impl Encoder {
     /// is DELETED with the state it has now, at the event's revision.
     fn event(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
         let matches =
-            |bytes: Option<&Bytes>| bytes.is_some_and(|bytes| self.selection.matches_bytes(self.resource, bytes));
+            |bytes: Option<&Bytes>| bytes.is_some_and(|bytes| self.selection.matches_bytes(&self.resource, bytes));
         let before = matches(event.prev.as_ref().map(|prev| &prev.value));
         let now = matches(event.value.as_ref());
         let kind = match (before, now) {
@@ -305,10 +305,10 @@ impl Encoder {
     ) -> Result<Bytes, Status> {
         let object = match (self.form, shared) {
             (Form::Object, Some(event)) if self.resource.conversion.is_none() => event.served(storage::served),
-            (Form::Object | Form::Metadata, _) => encode::item(self.resource, self.form, bytes, revision)?,
+            (Form::Object | Form::Metadata, _) => encode::item(&self.resource, self.form, bytes, revision)?,
             (Form::Table, _) => {
-                let object = encode::versioned(self.resource, bytes, revision)?;
-                let row = table::row(self.resource, &object, self.include, process::now());
+                let object = encode::versioned(&self.resource, bytes, revision)?;
+                let row = table::row(&self.resource, &object, self.include, process::now());
                 self.table(revision, &[row])
             }
         };
@@ -341,7 +341,7 @@ impl Encoder {
     fn table(&mut self, revision: Revision, rows: &[Value]) -> Bytes {
         let mut out = Vec::new();
         let metadata = json!({"resourceVersion": revision.to_string()});
-        table::write(&mut out, self.resource, !self.columns_sent, &metadata, rows);
+        table::write(&mut out, &self.resource, !self.columns_sent, &metadata, rows);
         self.columns_sent = true;
         out.into()
     }

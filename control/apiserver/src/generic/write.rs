@@ -21,7 +21,7 @@ use store::{Expect, Op};
 pub(crate) struct Write<'a> {
     pub(crate) server: &'a Arc<Apiserver>,
     pub(crate) user: &'a User,
-    pub(crate) resource: &'static Resource,
+    pub(crate) resource: &'a Arc<Resource>,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) via: Via,
@@ -243,11 +243,11 @@ fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<b
 
 /// Brings a changed object into the form that is stored, by the rules of the way it came.
 async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), Status> {
-    let (resource, strategy) = (write.resource, write.resource.strategy);
+    let (resource, strategy) = (write.resource, &write.resource.strategy);
     meta::remove_resource_version(new);
     meta::remove(new, "managedFields");
     new["apiVersion"] = resource.gvr().api_version().into();
-    new["kind"] = resource.kind.into();
+    new["kind"] = resource.kind.as_str().into();
     let errors = match write.via {
         Via::Server => return Ok(()),
         Via::Object => {

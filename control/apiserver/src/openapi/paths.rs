@@ -55,8 +55,8 @@ fn add(paths: &mut Map<String, Value>, resource: &Resource) {
         [("get", "get", "get"), ("post", "create", "post"), ("put", "update", "put"), ("patch", "patch", "patch")];
     insert(collection.clone(), &COLLECTION, resource.verbs, &gvk);
     insert(format!("{collection}/{{name}}"), &OBJECT, resource.verbs, &gvk);
-    for sub in resource.subresources {
-        let gvk = Gvk::new(sub.group, sub.version, sub.kind);
+    for sub in resource.subresources.iter() {
+        let gvk = Gvk::new(&sub.group, &sub.version, &sub.kind);
         insert(format!("{collection}/{{name}}/{}", sub.name), &SUBRESOURCE, sub.verbs, &gvk);
     }
     if resource.namespaced {

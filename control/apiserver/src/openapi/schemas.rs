@@ -29,8 +29,8 @@ pub(super) fn of_group(group: &str, version: &str) -> Value {
     // Subresources may be kinds of other groups.
     let resources =
         registry::resources().iter().filter(|resource| resource.group == group && resource.version == version);
-    for sub in resources.flat_map(|resource| resource.subresources) {
-        if let Some(schema) = Schema::for_kind(&Gvk::new(sub.group, sub.version, sub.kind)) {
+    for sub in resources.flat_map(|resource| resource.subresources.iter()) {
+        if let Some(schema) = Schema::for_kind(&Gvk::new(&sub.group, &sub.version, &sub.kind)) {
             reach(schema.definition(), &mut found);
         }
     }

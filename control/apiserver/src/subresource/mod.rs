@@ -55,7 +55,7 @@ pub(crate) async fn stream(
 
 /// Calls the subresource's own code.
 pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
-    if !serves(context.resource, &context.target.subresource, context.verb)? {
+    if !serves(&context.resource, &context.target.subresource, context.verb)? {
         return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
     }
     match context.target.subresource.as_str() {

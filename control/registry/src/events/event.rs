@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::convert;
 use crate::Strategy;
-use crate::columns::{Column, text as column, wide};
+use crate::columns::{Column, column as in_full, text as column, wide};
 use crate::value::{number, text};
 
 /// Strategy of events as the core group shows them, which is how they are stored.
@@ -24,8 +24,8 @@ pub const COLUMNS: &[Column] = &[
     wide("Source", "Who says so"),
     column("Message", "What happened"),
     wide("First Seen", "When it first happened"),
-    Column { name: "Count", kind: "string", format: "", description: "How often it happened", priority: 1 },
-    Column { name: "Name", kind: "string", format: "name", description: "Name of the event", priority: 1 },
+    in_full("Count", "string", "", "How often it happened", 1),
+    in_full("Name", "string", "name", "Name of the event", 1),
 ];
 
 impl Strategy for CoreEvent {

@@ -202,7 +202,7 @@ fn frozen_maps_and_types() {
 fn namespaces() {
     let namespace = created(object("v1", "Namespace", json!({})));
     expect![[r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"labels":{"kubernetes.io/metadata.name":"x"},"name":"x"},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}}"#]].assert_eq(&namespace.to_string());
-    let strategy = crate::testing::resource(&namespace).strategy;
+    let strategy = &crate::testing::resource(&namespace).strategy;
     assert!(strategy.is_held(&namespace));
     let (new, _) = updated(&namespace, |n| n["spec"] = json!({}));
     assert!(strategy.is_held(&new), "only finalize releases a namespace");

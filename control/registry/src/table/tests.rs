@@ -9,9 +9,9 @@ fn rows_of_the_table_are_sound() {
     for resource in resources() {
         let gvk = resource.gvk();
         assert!(Schema::for_kind(&gvk).is_some(), "{gvk} has a schema");
-        assert!(Schema::for_kind(&Gvk::new(resource.group, resource.version, &resource.list_kind())).is_some());
-        assert_eq!(find(resource.group, resource.version, resource.resource).map(Resource::gvk), Some(gvk.clone()));
-        assert_eq!(find_kind(&gvk).map(Resource::gvr), Some(resource.gvr()));
+        assert!(Schema::for_kind(&Gvk::new(&resource.group, &resource.version, &resource.list_kind)).is_some());
+        assert_eq!(find(&resource.group, &resource.version, &resource.resource).map(|r| r.gvk()), Some(gvk.clone()));
+        assert_eq!(find_kind(&gvk).map(|r| r.gvr()), Some(resource.gvr()));
         assert!(resource.columns.iter().any(|c| c.format == "name"), "{gvk} has a name column");
         assert!(resource.verbs.is_sorted() && resource.subresources.is_sorted_by_key(|s| s.name), "{gvk}");
         let empty = json!({"apiVersion": gvk.api_version(), "kind": gvk.kind});
@@ -22,7 +22,7 @@ fn rows_of_the_table_are_sound() {
         assert_eq!(resource.strategy.fields(&empty).len(), resource.strategy.field_labels().len());
         assert_eq!(resource.subresource("status").is_some(), resource.strategy.has_status(), "{gvk}");
     }
-    let sorted: Vec<_> = resources().iter().map(|r| (r.group, r.resource)).collect();
+    let sorted: Vec<_> = resources().iter().map(|r| (&r.group, &r.resource)).collect();
     assert!(sorted.is_sorted());
 }
 
