@@ -11,6 +11,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
+pub mod shape;
 pub mod status;
 pub mod time;
 

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use crate::Gvk;
+use crate::{Gvk, shape::ListKey};
 
 mod check;
 mod parse;
@@ -54,6 +54,8 @@ pub struct Field {
     pub list_type: Option<&'static str>,
     /// `x-kubernetes-list-map-keys`.
     pub map_keys: Vec<&'static str>,
+    /// The same with their defaults, sorted by name.
+    pub keys: Vec<ListKey>,
     /// `x-kubernetes-map-type`: `atomic` or `granular`.
     pub map_type: Option<&'static str>,
 }

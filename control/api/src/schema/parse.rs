@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Body, Definition, Field, Scalar, Type};
-use crate::Gvk;
+use crate::{Gvk, shape::ListKey};
 
 pub(super) struct Tables {
     pub(super) definitions: Vec<Definition>,
@@ -73,6 +73,7 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
         patch_strategy: None,
         list_type: None,
         map_keys: Vec::new(),
+        keys: Vec::new(),
         map_type: None,
     };
     for (flag, value) in words.filter_map(|w| w.split_once(':')) {
@@ -82,11 +83,26 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
             "l" => made.list_type = Some(value),
             "t" => made.map_type = Some(value),
             "n" => made.number = number(value),
-            "k" => made.map_keys = value.split(',').collect(),
+            "k" => {
+                made.map_keys = value.split(',').collect();
+                made.keys = list_keys(&made.map_keys);
+            }
             other => unreachable!("flag {other} in the committed table"),
         }
     }
     made
+}
+
+/// Keys by name. The defaults are those of the only optional keys there are: a port's protocol, a reference's name.
+fn list_keys(names: &[&'static str]) -> Vec<ListKey> {
+    let default = |name: &str| match name {
+        "protocol" => Some("TCP".into()),
+        "name" => Some("".into()),
+        _ => None,
+    };
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.into_iter().map(|name| ListKey { name: name.into(), default: default(name) }).collect()
 }
 
 fn inlined_message(line: &'static str) -> (u32, Vec<(&'static str, u32)>) {
