@@ -18,55 +18,7 @@ const MESSAGES: &str = "../shared/data/kubernetes-protobuf.json";
 const OUTPUT: &str = "control/api/src/schema/tables.txt";
 const REF: &str = "#/definitions/";
 
-/// Groups whose kinds the table names; definitions shared by all groups list only these.
-const GROUPS: &[&str] = &[
-    "",
-    "apps",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "coordination.k8s.io",
-    "discovery.k8s.io",
-    "events.k8s.io",
-    "policy",
-];
-
-/// Kinds that are served, and what they reach.
-const ROOTS: &[&str] = &[
-    "io.k8s.api.core.v1.Namespace",
-    "io.k8s.api.core.v1.Node",
-    "io.k8s.api.core.v1.Pod",
-    "io.k8s.api.core.v1.Service",
-    "io.k8s.api.core.v1.Endpoints",
-    "io.k8s.api.core.v1.ConfigMap",
-    "io.k8s.api.core.v1.Secret",
-    "io.k8s.api.core.v1.ServiceAccount",
-    "io.k8s.api.core.v1.Event",
-    "io.k8s.api.core.v1.Binding",
-    "io.k8s.api.events.v1.Event",
-    "io.k8s.api.discovery.v1.EndpointSlice",
-    "io.k8s.api.coordination.v1.Lease",
-    "io.k8s.api.apps.v1.Deployment",
-    "io.k8s.api.apps.v1.ReplicaSet",
-    "io.k8s.api.autoscaling.v1.Scale",
-    "io.k8s.api.policy.v1.Eviction",
-    "io.k8s.api.authentication.v1.SelfSubjectReview",
-    "io.k8s.api.authentication.v1.TokenRequest",
-    "io.k8s.api.authentication.v1.TokenReview",
-    "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
-    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
-    "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
-    "io.k8s.api.authorization.v1.SubjectAccessReview",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions",
-    "io.k8s.apimachinery.pkg.version.Info",
-];
+mod zeros;
 
 /// Reads the document and writes the table.
 pub fn run() -> Result<()> {
@@ -86,14 +38,18 @@ pub fn run() -> Result<()> {
 
 fn render(definitions: &BTreeMap<&str, &Value>, messages: &Value) -> Result<String> {
     let mut out = String::from("# Written by `cargo xtask codegen`; do not edit. See schema/parse.rs for the form.\n");
-    for name in reachable(definitions)? {
-        let definition = definitions[name.as_str()];
+    for (name, definition) in definitions {
         let Some(properties) = definition["properties"].as_object() else {
             let special = match name.rsplit('.').next().unwrap_or_default() {
                 "Quantity" => "quantity".to_owned(),
                 "IntOrString" => "intstr".to_owned(),
                 "Time" => "time".to_owned(),
                 "MicroTime" => "microtime".to_owned(),
+                // Neither has a field; what they hold is dropped.
+                _ if message(messages, name).is_some_and(<[Value]>::is_empty) => {
+                    writeln!(out, "{name}{}", kinds(definition))?;
+                    continue;
+                }
                 _ => type_of(definition)?,
             };
             writeln!(out, "{name} = {special}{}", kinds(definition))?;
@@ -104,15 +60,20 @@ fn render(definitions: &BTreeMap<&str, &Value>, messages: &Value) -> Result<Stri
             write!(out, " t:{map_type}")?;
         }
         out.push('\n');
-        let (numbers, inlined) = numbers(&name, properties, messages)?;
-        out.push_str(&inlined);
+        let mut numbers = BTreeMap::new();
+        collect_numbers(name, name, properties, messages, "", &mut numbers)?;
         let required: BTreeSet<&str> =
             definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (field, property) in properties {
             let mark = if required.contains(field.as_str()) { "!" } else { "" };
             write!(out, " {field}{mark} {}", type_of(property).with_context(|| format!("{name}.{field}"))?)?;
-            if let Some(number) = numbers.get(field.as_str()) {
-                write!(out, " n:{number}")?;
+            match numbers.get(field.as_str()) {
+                Some((path, wrapped)) => write!(out, " n:{path}{}", if *wrapped { " w:1" } else { "" })?,
+                None if TYPE_META.contains(&field.as_str()) => {}
+                None => println!("{name}.{field}: the protobuf message lacks it"),
+            }
+            if mark.is_empty() && zeros::counts(name, field) {
+                out.push_str(" z:1");
             }
             for (key, flag) in [
                 ("x-kubernetes-patch-merge-key", 'm'),
@@ -134,49 +95,57 @@ fn render(definitions: &BTreeMap<&str, &Value>, messages: &Value) -> Result<Stri
     Ok(out)
 }
 
-/// Protobuf numbers of a type's fields, and a line for each message that is inlined in JSON: ` ~NUMBER a=1,b=2`.
-fn numbers(
-    name: &str,
-    properties: &serde_json::Map<String, Value>,
-    messages: &Value,
-) -> Result<(BTreeMap<String, u64>, String)> {
-    let (mut found, mut inlined) = (BTreeMap::new(), String::new());
-    let (package, message) = name.rsplit_once('.').with_context(|| format!("{name} has no package"))?;
-    // `io.k8s.api.core.v1` in OpenAPI is `k8s.io.api.core.v1` in protobuf.
-    let package = package.replacen("io.k8s.", "k8s.io.", 1);
-    let fields = |message: &str| messages[&package][message].as_array();
-    for field in fields(message).into_iter().flatten() {
-        let own = field["name"].as_str().context("a message field has a name")?;
-        let number = field["number"].as_u64().context("a message field has a number")?;
-        if let Some(json) = json_name(own, properties) {
-            found.insert(json, number);
-            continue;
-        }
-        let inner = fields(field["type"].as_str().unwrap_or_default());
-        let (Some(inner), false) = (inner, field["repeated"] == true) else {
-            println!("{name}: the protobuf field {own} is not in the OpenAPI document; left out");
-            continue;
-        };
-        let mut pairs = Vec::new();
-        for part in inner {
-            let part_name = part["name"].as_str().unwrap_or_default();
-            match json_name(part_name, properties) {
-                Some(json) => pairs.push(format!("{json}={}", part["number"])),
-                None => {
-                    println!("{name}: the inlined field {own}.{part_name} is not in the OpenAPI document; left out")
-                }
-            }
-        }
-        if !pairs.is_empty() {
-            writeln!(inlined, " ~{number} {}", pairs.join(","))?;
-        }
-    }
-    Ok((found, inlined))
+/// In every kind's JSON; protobuf has them in the envelope.
+const TYPE_META: [&str; 2] = ["apiVersion", "kind"];
+
+/// The fields of a type's message.
+fn message<'a>(messages: &'a Value, name: &str) -> Option<&'a [Value]> {
+    let (package, message) = name.rsplit_once('.')?;
+    // `io.k8s.kube-aggregator.v1` in OpenAPI is `k8s.io.kube_aggregator.v1` in protobuf.
+    let package = package.replacen("io.k8s.", "k8s.io.", 1).replace('-', "_");
+    messages[&package][message].as_array().map(Vec::as_slice)
 }
 
-/// The JSON field of a protobuf field; a few differ in case.
+/// Protobuf numbers of a type's fields: where each is, as `2` or, in a message that JSON inlines, as `2.1`; and whether
+/// it is a list in a message of its own.
+fn collect_numbers(
+    name: &str,
+    message_name: &str,
+    properties: &serde_json::Map<String, Value>,
+    messages: &Value,
+    path: &str,
+    found: &mut BTreeMap<String, (String, bool)>,
+) -> Result<()> {
+    for field in message(messages, message_name).into_iter().flatten() {
+        let own = field["name"].as_str().context("a message field has a name")?;
+        let number = format!("{path}{}", field["number"].as_u64().context("a message field has a number")?);
+        let kind = field["type"].as_str().unwrap_or_default();
+        if let Some(json) = json_name(own, properties) {
+            let wrapped = properties[&json]["type"] == "array" && field["repeated"] != true;
+            found.insert(json, (number, wrapped));
+            continue;
+        }
+        let inner = match kind.strip_prefix('.') {
+            Some(full) => full.replacen("k8s.io.", "io.k8s.", 1),
+            None => format!("{}.{kind}", message_name.rsplit_once('.').context("a package")?.0),
+        };
+        let shares = |fields: &[Value]| {
+            fields.iter().any(|f| json_name(f["name"].as_str().unwrap_or_default(), properties).is_some())
+                || fields.iter().any(|f| f["name"] == "rule")
+        };
+        if field["repeated"] != true && message(messages, &inner).is_some_and(shares) && !kind.starts_with("map<") {
+            collect_numbers(name, &inner, properties, messages, &format!("{number}."), found)?;
+        } else {
+            println!("{name}: the protobuf field {own} is not in the OpenAPI document; left out");
+        }
+    }
+    Ok(())
+}
+
+/// The JSON field of a protobuf field; a few differ in case, or have characters that protobuf lacks.
 fn json_name(field: &str, properties: &serde_json::Map<String, Value>) -> Option<String> {
-    properties.keys().find(|k| k.eq_ignore_ascii_case(field)).cloned()
+    let plain = |name: &str| name.replace(['-', '$'], "").to_ascii_lowercase();
+    properties.keys().find(|k| plain(k) == field.to_ascii_lowercase()).cloned()
 }
 
 fn kinds(definition: &Value) -> String {
@@ -184,42 +153,8 @@ fn kinds(definition: &Value) -> String {
     list.into_iter()
         .flatten()
         .filter_map(|k| Some((k["group"].as_str()?, k["version"].as_str()?, k["kind"].as_str()?)))
-        .filter(|(group, version, _)| GROUPS.contains(group) && *version == "v1")
         .map(|(group, version, kind)| format!(" {group}/{version}/{kind}"))
         .collect()
-}
-
-/// The roots, their lists, and everything they refer to.
-fn reachable(definitions: &BTreeMap<&str, &Value>) -> Result<BTreeSet<String>> {
-    let mut todo: Vec<String> = Vec::new();
-    for root in ROOTS {
-        todo.push((*root).to_owned());
-        let list = format!("{root}List");
-        if definitions.contains_key(list.as_str()) {
-            todo.push(list);
-        }
-    }
-    let mut seen = BTreeSet::new();
-    while let Some(name) = todo.pop() {
-        let Some(definition) = definitions.get(name.as_str()) else { bail!("the document does not define {name}") };
-        if seen.insert(name) {
-            collect_refs(definition, &mut todo);
-        }
-    }
-    Ok(seen)
-}
-
-fn collect_refs(value: &Value, into: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str) {
-                into.push(name.trim_start_matches(REF).to_owned());
-            }
-            map.values().for_each(|v| collect_refs(v, into));
-        }
-        Value::Array(list) => list.iter().for_each(|v| collect_refs(v, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 fn type_of(schema: &Value) -> Result<String> {

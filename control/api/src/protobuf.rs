@@ -1,16 +1,19 @@
-//! Reads objects that clients send as protobuf: `k8s\0`, then a `runtime.Unknown` message that names the kind and
-//! holds the object's own message. Field numbers come from the schema table; there is no encoder, since every client
-//! that sends protobuf also reads JSON.
+//! Objects as protobuf: `k8s\0`, then a `runtime.Unknown` message that names the kind and holds the object's own
+//! message. One table-driven transcoder from and to JSON values; field numbers come from the schema table, so there is
+//! no code a kind. What Go's generated code does counts: unknown numbers are skipped, plain fields may be written as zero.
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Body, Definition, Field, Scalar, Schema, Type};
+use crate::schema::{Body, Definition, Field, Part, Scalar, Schema, Slot, Type};
 use crate::{Gvk, base64, time};
 
+mod choice;
+mod encode;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use encode::{EncodeError, encode, encode_partial, envelope, list_head, list_item, message_of, watch_frame};
 pub use wire::WireError;
 use wire::{Content, Reader};
 
@@ -38,50 +41,12 @@ pub enum DecodeError {
     TooDeep,
 }
 
-/// Fields whose zero means something else than their absence. Protobuf writes plain fields also when they are zero,
-/// which JSON leaves out; the others (Go pointers) are written only when they are set.
-const ZERO_COUNTS: &[&str] = &[
-    "activeDeadlineSeconds",
-    "allocateLoadBalancerNodePorts",
-    "allowPrivilegeEscalation",
-    "automountServiceAccountToken",
-    "blockOwnerDeletion",
-    "controller",
-    "defaultMode",
-    "deletionGracePeriodSeconds",
-    "enableServiceLinks",
-    "expirationSeconds",
-    "fsGroup",
-    "gracePeriodSeconds",
-    "hostUsers",
-    "immutable",
-    "leaseDurationSeconds",
-    "leaseTransitions",
-    "minDomains",
-    "mode",
-    "optional",
-    "orphanDependents",
-    "priority",
-    "privileged",
-    "progressDeadlineSeconds",
-    "readOnlyRootFilesystem",
-    "ready",
-    "replicas",
-    "revisionHistoryLimit",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "serving",
-    "setHostnameAsFQDN",
-    "shareProcessNamespace",
-    "started",
-    "terminating",
-    "terminationGracePeriodSeconds",
-    "tolerationSeconds",
-];
-
 /// The object in a body, with its `apiVersion` and `kind`.
 pub fn decode(body: &[u8]) -> Result<Value, DecodeError> {
+    enveloped(body, 0)
+}
+
+fn enveloped(body: &[u8], depth: usize) -> Result<Value, DecodeError> {
     let rest = body.strip_prefix(MAGIC).ok_or(DecodeError::Magic)?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for field in Reader::new(rest) {
@@ -100,8 +65,10 @@ pub fn decode(body: &[u8]) -> Result<Value, DecodeError> {
         }
     }
     let gvk = Gvk::from_api_version(&api_version, &kind);
-    let Some(schema) = Schema::for_kind(&gvk) else { return Err(DecodeError::UnknownKind(gvk)) };
-    let mut object = message(schema.definition(), raw, 0)?;
+    let Some(schema) = Schema::for_kind(&gvk).filter(encode::has_message) else {
+        return Err(DecodeError::UnknownKind(gvk));
+    };
+    let mut object = message(schema.definition(), raw, depth)?;
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".to_owned(), api_version.into());
         map.insert("kind".to_owned(), kind.into());
@@ -118,27 +85,35 @@ fn message(definition: &'static Definition, bytes: &[u8], depth: usize) -> Resul
         return Err(DecodeError::TooDeep);
     }
     let fields = match &definition.body {
-        Body::Scalar(scalar) => return special(*scalar, bytes),
+        Body::Scalar(Scalar::Any) if choice::Choice::of(definition).is_some() => {
+            return choice::decode(definition, bytes, depth);
+        }
+        Body::Scalar(scalar) => return special(*scalar, bytes, depth),
         Body::Object(fields) => fields,
     };
     let mut object = Map::new();
+    fill(&mut object, fields, &definition.message, bytes, depth)?;
+    Ok(Value::Object(object))
+}
+
+/// Adds the fields of a message to the object. Inlined messages are no deeper than the table says.
+fn fill(
+    object: &mut Map<String, Value>,
+    fields: &'static [Field],
+    slots: &'static [Slot],
+    bytes: &[u8],
+    depth: usize,
+) -> Result<(), DecodeError> {
     for entry in Reader::new(bytes) {
         let (number, content) = entry?;
-        if let Some(field) = fields.iter().find(|f| f.number == number) {
-            put(&mut object, field, content, depth)?;
-        } else if let (Some((_, names)), Content::Bytes(inner)) =
-            (definition.inlined.iter().find(|(n, _)| *n == number), content)
-        {
-            for entry in Reader::new(inner) {
-                let (number, content) = entry?;
-                let name = names.iter().find(|(_, n)| *n == number).map(|(name, _)| *name);
-                if let Some(field) = name.and_then(|name| fields.iter().find(|f| f.name == name)) {
-                    put(&mut object, field, content, depth)?;
-                }
-            }
+        let Ok(at) = slots.binary_search_by_key(&number, |slot| slot.number) else { continue };
+        match (&slots[at].part, content) {
+            (Part::Field(index), content) => put(object, &fields[*index], content, depth)?,
+            (Part::Inlined(inner), Content::Bytes(bytes)) => fill(object, fields, inner, bytes, depth)?,
+            (Part::Inlined(_), _) => {}
         }
     }
-    Ok(Value::Object(object))
+    Ok(())
 }
 
 /// Adds what one wire field says of a field of the object.
@@ -150,6 +125,9 @@ fn put(
 ) -> Result<(), DecodeError> {
     let name = field.name.to_owned();
     match &field.kind {
+        kind @ Type::List(_) if field.wrapped => {
+            object.insert(name, map_value(kind, content, depth)?);
+        }
         Type::List(inner) => {
             let list = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             let list = list.as_array_mut().expect("a list field holds a list");
@@ -167,9 +145,15 @@ fn put(
             let map = object.entry(name).or_insert_with(|| Value::Object(Map::new()));
             map.as_object_mut().expect("a map field holds a map").insert(key, item);
         }
-        kind @ (Type::Scalar(_) | Type::Named(_)) => {
+        kind @ Type::Named(_) => {
             let value = value(kind, content, depth)?;
-            if !value.is_null() && (!is_zero(&value) || field.required || ZERO_COUNTS.contains(&field.name)) {
+            if !value.is_null() {
+                object.insert(name, value);
+            }
+        }
+        kind @ Type::Scalar(_) => {
+            let value = value(kind, content, depth)?;
+            if !value.is_null() && (!is_zero(&value) || field.required || field.zero_counts) {
                 object.insert(name, value);
             }
         }
@@ -226,7 +210,7 @@ fn value(kind: &'static Type, content: Content<'_>, depth: usize) -> Result<Valu
         (Type::Scalar(scalar), Content::Bytes(bytes)) => match scalar {
             Scalar::String => Ok(utf8(bytes)?.into()),
             Scalar::Bytes => Ok(base64::encode(bytes).into()),
-            other => special(*other, bytes),
+            other => special(*other, bytes, depth),
         },
         (_, Content::Varint(n)) => Ok(match kind.scalar() {
             Some(Scalar::Boolean) => (n != 0).into(),
@@ -240,7 +224,7 @@ fn value(kind: &'static Type, content: Content<'_>, depth: usize) -> Result<Valu
 }
 
 /// Types that are messages in protobuf and something simpler in JSON.
-fn special(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeError> {
+fn special(scalar: Scalar, bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
     let (mut numbers, mut texts) = ([0_i64; 4], [&[][..]; 4]);
     for field in Reader::new(bytes) {
         match field? {
@@ -262,6 +246,8 @@ fn special(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeError> {
             Ok(at.map(write).into())
         }
         Scalar::Any if texts[1].is_empty() => Ok(Value::Null),
+        // A RawExtension may hold an object that was encoded by itself.
+        Scalar::Any if texts[1].starts_with(MAGIC) => enveloped(texts[1], depth + 1),
         Scalar::Any => serde_json::from_slice(texts[1]).map_err(|e| DecodeError::Json(e.to_string())),
         Scalar::String | Scalar::Bytes | Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::Boolean => {
             Ok(Value::Null)

@@ -26,8 +26,24 @@ pub struct Definition {
     pub body: Body,
     /// `x-kubernetes-map-type` of the type.
     pub map_type: Option<&'static str>,
-    /// Protobuf fields whose message JSON inlines: number, and the numbers of its fields by their names here.
-    pub inlined: Vec<(u32, Vec<(&'static str, u32)>)>,
+    /// The fields of the protobuf message, by number.
+    pub message: Vec<Slot>,
+}
+
+/// One field of a protobuf message.
+#[derive(Debug)]
+pub struct Slot {
+    pub number: u32,
+    pub part: Part,
+}
+
+/// What a field of a protobuf message holds.
+#[derive(Debug)]
+pub enum Part {
+    /// Index of the field of the object.
+    Field(usize),
+    /// A message whose fields are the object's own in JSON.
+    Inlined(Vec<Slot>),
 }
 
 /// What a named type consists of.
@@ -44,8 +60,10 @@ pub struct Field {
     pub name: &'static str,
     pub kind: Type,
     pub required: bool,
-    /// Protobuf field number; 0 for fields that the message does not have itself (see [`Definition::inlined`]).
-    pub number: u32,
+    /// Its zero means something else than its absence although it is optional (a Go pointer).
+    pub zero_counts: bool,
+    /// In protobuf the list is a message of its own.
+    pub wrapped: bool,
     /// `x-kubernetes-patch-merge-key`.
     pub merge_key: Option<&'static str>,
     /// `x-kubernetes-patch-strategy` as written, such as `merge,retainKeys`.

@@ -1,11 +1,12 @@
 //! Reads the committed table. A line at the margin starts a type: its name, then its kinds (`group/version/Kind`),
 //! then `t:` and its map type; `NAME = SCALAR` is a type without fields. An indented line is a field: name (`!` if
 //! required), type (`[]` list of, `{}` map of, `#` named), then flags (`m:` merge key, `s:` patch strategy, `l:` list
-//! type, `k:` map keys, `t:` map type, `n:` protobuf number). ` ~NUMBER a=1,b=2` is a protobuf message inlined in JSON.
+//! type, `k:` map keys, `t:` map type, `n:` protobuf number, `z:1` zero counts, `w:1` wrapped list). `n:2.1` is field 1 of
+//! the message in field 2, which JSON inlines.
 
 use std::collections::BTreeMap;
 
-use super::{Body, Definition, Field, Scalar, Type};
+use super::{Body, Definition, Field, Part, Scalar, Slot, Type};
 use crate::{Gvk, shape::ListKey};
 
 pub(super) struct Tables {
@@ -24,12 +25,10 @@ pub(super) fn parse(text: &'static str) -> Tables {
             None => definitions.push(definition(line)),
             Some(line) => {
                 let last = definitions.last_mut().expect("a field follows the type it belongs to");
-                if let Some(inlined) = line.strip_prefix('~') {
-                    last.inlined.push(inlined_message(inlined));
-                    continue;
-                }
                 if let Body::Object(fields) = &mut last.body {
-                    fields.push(field(line, &by_name));
+                    let (field, numbers) = field(line, &by_name);
+                    put(&mut last.message, numbers, fields.len());
+                    fields.push(field);
                 }
             }
         }
@@ -45,7 +44,7 @@ fn definition(line: &'static str) -> Definition {
     let mut words = line.split(' ');
     let name = words.next().unwrap_or_default();
     let mut made =
-        Definition { name, kinds: Vec::new(), body: Body::Object(Vec::new()), map_type: None, inlined: Vec::new() };
+        Definition { name, kinds: Vec::new(), body: Body::Object(Vec::new()), map_type: None, message: Vec::new() };
     while let Some(word) = words.next() {
         if word == "=" {
             made.body = Body::Scalar(scalar(words.next().unwrap_or_default()));
@@ -60,7 +59,8 @@ fn definition(line: &'static str) -> Definition {
     made
 }
 
-fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
+/// A field, and its place in the protobuf message.
+fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> (Field, &'static str) {
     let mut words = line.split(' ');
     let name = words.next().unwrap_or_default();
     let kind = kind(words.next().unwrap_or_default(), by_name);
@@ -68,7 +68,8 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
         name: name.trim_end_matches('!'),
         kind,
         required: name.ends_with('!'),
-        number: 0,
+        zero_counts: false,
+        wrapped: false,
         merge_key: None,
         patch_strategy: None,
         list_type: None,
@@ -76,13 +77,16 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
         keys: Vec::new(),
         map_type: None,
     };
+    let mut numbers = "";
     for (flag, value) in words.filter_map(|w| w.split_once(':')) {
         match flag {
             "m" => made.merge_key = Some(value),
             "s" => made.patch_strategy = Some(value),
             "l" => made.list_type = Some(value),
             "t" => made.map_type = Some(value),
-            "n" => made.number = number(value),
+            "n" => numbers = value,
+            "z" => made.zero_counts = true,
+            "w" => made.wrapped = true,
             "k" => {
                 made.map_keys = value.split(',').collect();
                 made.keys = list_keys(&made.map_keys);
@@ -90,7 +94,7 @@ fn field(line: &'static str, by_name: &BTreeMap<&str, usize>) -> Field {
             other => unreachable!("flag {other} in the committed table"),
         }
     }
-    made
+    (made, numbers)
 }
 
 /// Keys by name. The defaults are those of the only optional keys there are: a port's protocol, a reference's name.
@@ -105,9 +109,23 @@ fn list_keys(names: &[&'static str]) -> Vec<ListKey> {
     names.into_iter().map(|name| ListKey { name: name.into(), default: default(name) }).collect()
 }
 
-fn inlined_message(line: &'static str) -> (u32, Vec<(&'static str, u32)>) {
-    let (own, pairs) = line.split_once(' ').unwrap_or((line, ""));
-    (number(own), pairs.split(',').filter_map(|p| p.split_once('=')).map(|(name, n)| (name, number(n))).collect())
+/// Adds field `index` to a message at `numbers` (`2`, or `2.1` in an inlined message), in the order of numbers.
+fn put(message: &mut Vec<Slot>, numbers: &'static str, index: usize) {
+    if numbers.is_empty() {
+        return;
+    }
+    let (first, rest) = numbers.split_once('.').unwrap_or((numbers, ""));
+    let first = number(first);
+    let at = message.partition_point(|slot| slot.number < first);
+    if rest.is_empty() {
+        return message.insert(at, Slot { number: first, part: Part::Field(index) });
+    }
+    if message.get(at).is_none_or(|slot| slot.number != first) {
+        message.insert(at, Slot { number: first, part: Part::Inlined(Vec::new()) });
+    }
+    if let Part::Inlined(inner) = &mut message[at].part {
+        put(inner, rest, index);
+    }
 }
 
 fn number(text: &str) -> u32 {
