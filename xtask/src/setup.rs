@@ -25,7 +25,8 @@ struct Step {
     fix: &'static str,
 }
 
-/// Packages that compile: a C compiler and libbpf's headers for user space, LLVM for the BPF linker.
+/// Packages that compile: a C compiler and libbpf's headers for user space, LLVM for the BPF linker, protoc and the
+/// well-known types for the etcd client.
 const BUILD_PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
@@ -36,17 +37,19 @@ const BUILD_PACKAGES: &[&str] = &[
     "libzstd-dev",
     "llvm-22-dev",
     "libpolly-22-dev",
+    "protobuf-compiler",
+    "libprotobuf-dev",
 ];
 /// Packages that run a cluster.
 const RUN_PACKAGES: &[&str] = &["containerd", "runc", "busybox-static"];
 /// Packages that only tests call.
-const TEST_PACKAGES: &[&str] = &["iproute2", "nftables", "iptables", "bsdutils", "procps"];
+const TEST_PACKAGES: &[&str] = &["iproute2", "nftables", "iptables", "bsdutils", "procps", "etcd-server"];
 
 const STEPS: &[Step] = &[
     Step {
         name: "build packages",
         run: || apt::install(BUILD_PACKAGES),
-        fix: "apt-get update && apt-get install gcc make pkg-config libelf-dev zlib1g-dev libzstd-dev llvm-22-dev libpolly-22-dev",
+        fix: "apt-get update && apt-get install gcc make pkg-config libelf-dev zlib1g-dev libzstd-dev llvm-22-dev libpolly-22-dev protobuf-compiler libprotobuf-dev",
     },
     Step {
         name: "containerd, runc, static busybox",
@@ -56,7 +59,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "test programs",
         run: || apt::install(TEST_PACKAGES),
-        fix: "apt-get update && apt-get install iproute2 nftables iptables bsdutils procps",
+        fix: "apt-get update && apt-get install iproute2 nftables iptables bsdutils procps etcd-server",
     },
     Step { name: "kubectl", run: kubectl, fix: "apt-get install kubernetes-client, or put a kubectl on PATH" },
     Step {

@@ -111,5 +111,7 @@ pub(crate) fn unavailable(error: store::Error) -> Status {
         }
         store::Error::Future { .. } | store::Error::Conflict { .. } | store::Error::Lagged => Status::internal(error),
         store::Error::Stopped => Status::service_unavailable("the store has stopped"),
+        store::Error::Unavailable | store::Error::NoSpace => Status::service_unavailable(error.to_string()),
+        store::Error::OutcomeUnknown => Status::timeout(&error.to_string()),
     }
 }

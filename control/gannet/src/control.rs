@@ -34,6 +34,7 @@ pub fn run(arguments: &ControlArguments) -> anyhow::Result<()> {
         node_ports: NODE_PORTS,
         cluster_domain: server.cluster_domain.clone(),
         name: server.cluster_name.clone(),
+        store: server.store.place()?,
     };
     daemon_runtime()?.block_on(async {
         let shutdown = process::shutdown_on_signals()?;

@@ -16,6 +16,7 @@ mod node;
 mod settings;
 mod site;
 mod status;
+mod store_place;
 mod supervise;
 mod teardown;
 

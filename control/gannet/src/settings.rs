@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use kernel::netlink::Netlink;
 
 use crate::cli::DATA_DIR;
+use crate::store_place::StoreArguments;
 
 /// What the control plane is told.
 #[derive(Args, Clone)]
@@ -38,6 +39,8 @@ pub struct ServerArguments {
     /// More names and addresses for the API's certificate
     #[arg(long = "san", value_name = "NAME")]
     pub names: Vec<String>,
+    #[command(flatten)]
+    pub store: StoreArguments,
 }
 
 /// What the node daemon is told.
@@ -78,6 +81,7 @@ impl ServerArguments {
         for name in &self.names {
             add("--san", name.clone());
         }
+        words.extend(self.store.words());
         words
     }
 }

@@ -28,6 +28,7 @@ use process::Shutdown;
 use tokio::net::TcpListener;
 
 pub use extra::STATUS_PATH;
+pub use store::{EtcdConfig, EtcdTls};
 
 use crate::join::{ClusterFacts, JoinService};
 use crate::pki::{Names, Pki};
@@ -60,6 +61,17 @@ pub struct Config {
     pub cluster_domain: String,
     /// Name of cluster and context in the kubeconfig.
     pub name: String,
+    /// Where the objects are kept.
+    pub store: StorePlace,
+}
+
+/// Where the objects are kept.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// In a file in the state directory.
+    Embedded,
+    /// In an etcd cluster.
+    Etcd(EtcdConfig),
 }
 
 /// Why the control plane cannot run.
@@ -71,6 +83,9 @@ pub enum Error {
     /// The store.
     #[error("cannot open the store {path}: {source}")]
     Store { path: PathBuf, source: store::OpenError },
+    /// The store on other machines.
+    #[error("{source}; check that the servers run, and --store, --store-ca, --store-cert and --store-key")]
+    Etcd { source: store::OpenError },
     /// The API server.
     #[error("cannot start the API server: {0}")]
     Apiserver(#[from] apiserver::Error),
@@ -113,8 +128,7 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
     let api = listen("the API", config.api).await?;
     let fabric = listen("the fabric", config.fabric).await?;
 
-    let path = config.data_dir.join("store.redb");
-    let store = store::embedded(&path).map_err(|source| Error::Store { path, source })?;
+    let store = open_store(&config).await?;
     let ledger = Arc::new(run_fabric::Ledger::default());
     let extra =
         extra::Paths { join: Arc::new(JoinService::new(pki.clone(), &token, facts.clone())), ledger: ledger.clone() };
@@ -161,6 +175,18 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         }
     }
     Ok(())
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn store::Backend>, Error> {
+    match &config.store {
+        StorePlace::Embedded => {
+            let path = config.data_dir.join("store.redb");
+            store::embedded(&path).map_err(|source| Error::Store { path, source })
+        }
+        StorePlace::Etcd(place) => {
+            store::etcd(place.clone(), store::Config::default()).await.map_err(|source| Error::Etcd { source })
+        }
+    }
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 
 use crate::{Entry, Error, Expect, Listing, Op, Revision, Watch};
 
-/// A store of versioned entries. One counter, the revision, grows by one with every write.
+/// A store of versioned entries. One counter, the revision, grows with every write: by one in the engines that have
+/// the store to themselves; an etcd that others write to has steps that are not ours.
 ///
-/// A write that was answered is durable and visible to every later read. A call whose future is dropped before it is
-/// answered may or may not have written.
+/// A write that was answered is durable and visible to every later read, through whichever process. A call whose future
+/// is dropped before it is answered may or may not have written. Every call may fail with [`Error::Unavailable`] when
+/// the store is on other machines; nothing was done then.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// The revision of the last visible write. Every event up to it is already in the queue of every watch.
@@ -40,7 +42,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Conflict`] with the present entry when `expect` does not hold, or when there is nothing to delete;
-    /// [`Error::TooLarge`]; [`Error::Stopped`], after which the write may or may not survive.
+    /// [`Error::TooLarge`]; [`Error::NoSpace`]; [`Error::OutcomeUnknown`] or [`Error::Stopped`], after which the write may
+    /// or may not survive.
     async fn commit(&self, key: &str, expect: Expect, op: Op) -> Result<Revision, Error>;
 
     /// Every event after revision `after` on keys that begin with `prefix`: each once, in order, no gap. A watch that
@@ -48,7 +51,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Compacted`] when events after `after` have left the window, [`Error::Future`] when `after` is still to
-    /// come, [`Error::Stopped`]. The stream itself ends with [`Error::Lagged`] or [`Error::Stopped`].
+    /// come, [`Error::Stopped`]. The stream itself ends with [`Error::Lagged`], [`Error::Stopped`], or, when the engine
+    /// lost sight of its servers for too long, [`Error::Compacted`].
     fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
 
     /// Forgets the events up to and including `upto`. Does nothing if they are forgotten already.

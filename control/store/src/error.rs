@@ -36,6 +36,18 @@ pub enum Error {
     /// The reader of a watch was too slow: it must list again.
     #[error("the watch fell too far behind")]
     Lagged,
+    /// The servers behind the store do not answer or have no leader. Nothing was written; try again later.
+    #[error("the store is unavailable: its servers do not answer, or have no leader")]
+    Unavailable,
+    /// The servers did not answer a write in time: it may have happened or may yet happen. Read before trying again.
+    #[error("the store did not answer in time: whether the write happened is unknown")]
+    OutcomeUnknown,
+    /// The servers' space quota is used up: only reads and deletions pass until an administrator compacts, defragments
+    /// and disarms the alarm.
+    #[error(
+        "the store is out of space: etcd has raised its NOSPACE alarm; compact and defragment it, then disarm the alarm"
+    )]
+    NoSpace,
     /// A write to the disk failed, or the store was closed. It stays stopped until it is opened anew.
     #[error("the store has stopped")]
     Stopped,
@@ -59,9 +71,17 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// Why the embedded engine could not open its file.
+/// Why an engine could not open its store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The etcd servers cannot be reached, or their answers make no sense.
+    #[error("opening the store in etcd at {endpoints}: {source}")]
+    Etcd {
+        /// Where they should be.
+        endpoints: String,
+        /// What the last attempt met.
+        source: Box<etcd_client::Error>,
+    },
     /// Another process has it open.
     #[error("the store is in use by another process")]
     InUse,

@@ -56,7 +56,7 @@ impl Backend for Memory {
         let (mut entries, revision) = self.state.snapshot()?;
         let revision = Revision(revision.0 + 1);
         let event = stage(&mut entries, revision, key, expect, op)?;
-        self.state.publish(entries, vec![event]);
+        self.state.publish(entries, vec![event], revision);
         Ok(revision)
     }
 

@@ -27,7 +27,8 @@ pub(crate) struct State {
 struct Published {
     entries: Entries,
     revision: Revision,
-    /// The events of the revisions after `compacted` up to `revision`, one each.
+    /// The events of the revisions after `compacted` up to `revision`, in order. The engines that count writes
+    /// themselves have one a revision; a shared etcd has gaps, and several where a transaction wrote several keys.
     window: VecDeque<Arc<Event>>,
     window_bytes: usize,
     compacted: Revision,
@@ -141,18 +142,19 @@ impl State {
         if upto > published.revision {
             return Err(Error::Future { current: published.revision });
         }
-        while published.compacted < upto {
+        while published.window.front().is_some_and(|event| event.revision <= upto) {
             published.forget_oldest();
         }
+        published.compacted = published.compacted.max(upto);
         Ok(())
     }
 
-    /// Makes writes visible: to watches first, then to readers.
-    pub(crate) fn publish(&self, entries: Entries, events: Vec<Event>) {
+    /// Makes writes visible, and `revision` the last one: to watches first, then to readers.
+    pub(crate) fn publish(&self, entries: Entries, events: Vec<Event>, revision: Revision) {
         let mut published = self.write();
         for event in events {
             let event = Arc::new(event);
-            assert_eq!(event.revision.0, published.revision.0 + 1, "one writer numbers the writes");
+            assert!(event.revision >= published.revision, "writes are published in order");
             let config = &self.config;
             published.watches.retain(|watch| match watch.queue.upgrade() {
                 Some(queue) if event.key.starts_with(&*watch.prefix) => queue.push(&event, config),
@@ -164,10 +166,25 @@ impl State {
             published.window.push_back(event);
         }
         published.entries = entries;
+        published.revision = revision;
         while published.window.len() > self.config.window_events
             || (published.window.len() > 1 && published.window_bytes > self.config.window_bytes)
         {
             published.forget_oldest();
+        }
+    }
+
+    /// Replaces everything by what a new list showed, when the events between are lost: all watches end with
+    /// [`Error::Compacted`], and the window starts anew.
+    pub(crate) fn replace(&self, entries: Entries, revision: Revision) {
+        let mut published = self.write();
+        published.entries = entries;
+        published.revision = revision;
+        published.compacted = revision;
+        published.window = VecDeque::new();
+        published.window_bytes = 0;
+        for queue in published.watches.drain(..).filter_map(|watch| watch.queue.upgrade()) {
+            queue.compact(revision);
         }
     }
 
@@ -223,13 +240,16 @@ impl Published {
         if after > self.revision {
             return Err(Error::Future { current: self.revision });
         }
-        let skip = usize::try_from(after.0 - self.compacted.0).expect("the window fits memory");
+        let skip = self.window.partition_point(|event| event.revision <= after);
         Ok(self.window.range(skip..))
     }
 
+    /// Forgets the oldest revision of the window, with all its events.
     fn forget_oldest(&mut self) {
-        let event = self.window.pop_front().expect("the window holds every revision after the compacted one");
-        self.window_bytes -= event.size_bytes();
-        self.compacted = event.revision;
+        let Some(oldest) = self.window.front().map(|event| event.revision) else { return };
+        while let Some(event) = self.window.pop_front_if(|event| event.revision == oldest) {
+            self.window_bytes -= event.size_bytes();
+        }
+        self.compacted = oldest;
     }
 }

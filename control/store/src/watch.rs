@@ -53,6 +53,7 @@ impl Stream for Watch {
                 return Poll::Pending;
             }
             End::Lagged => Some(Err(Error::Lagged)),
+            End::Compacted(compacted) => Some(Err(Error::Compacted { compacted })),
             End::Stopped => Some(Err(Error::Stopped)),
             End::Told => None,
         };
@@ -75,11 +76,12 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// Whether more events may come: Open -> Lagged | Stopped -> Told.
+/// Whether more events may come: Open -> Lagged | Compacted | Stopped -> Told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Open,
     Lagged,
+    Compacted(Revision),
     Stopped,
     Told,
 }
@@ -110,9 +112,18 @@ impl Queue {
     }
 
     pub(crate) fn stop(&self) {
+        self.finish(End::Stopped);
+    }
+
+    /// Ends the watch: events up to `compacted` cannot be had any more.
+    pub(crate) fn compact(&self, compacted: Revision) {
+        self.finish(End::Compacted(compacted));
+    }
+
+    fn finish(&self, end: End) {
         let mut inner = self.lock();
         if inner.end == End::Open {
-            inner.finish(End::Stopped);
+            inner.finish(end);
         }
     }
 

@@ -50,8 +50,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-pub(super) fn check(make: Make<'_>) {
-    let config = TestConfig { cases: 150, failure_persistence: None, ..TestConfig::default() };
+pub(super) fn check(make: Make<'_>, cases: u32) {
+    let config = TestConfig { cases, failure_persistence: None, ..TestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(&steps(), |steps| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -67,7 +67,7 @@ pub(super) fn run(disk: Disk, mut digest: Digest, state: &State, mut requests: m
             }
             METRICS.writes.inc_by(u64::try_from(events.len()).expect("a batch is small"));
             METRICS.transaction.observe(started.elapsed().as_secs_f64());
-            state.publish(entries, events);
+            state.publish(entries, events, revision);
         }
         for (answer, outcome) in answers {
             // The caller may have gone.
