@@ -4,6 +4,7 @@
 pub mod base64;
 pub mod field;
 pub mod intstr;
+pub mod managed;
 pub mod meta;
 pub mod names;
 pub mod patch;
