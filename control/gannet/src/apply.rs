@@ -119,18 +119,23 @@ async fn apply(client: &Client, kinds: &mut Kinds, mut object: Value, namespace:
         "{}/{name}",
         if gvr.group.is_empty() { gvr.resource.clone() } else { format!("{}.{}", gvr.resource, gvr.group) }
     );
-    let done = match client.create_value(&gvr, &namespace, &object).await {
-        Ok(_) => "created",
-        Err(error) if error.is_already_exists() => {
-            let before = client.get_value(&gvr, &namespace, &name).await?;
-            let after = client
-                .patch_value(&gvr, &namespace, &name, None, Patch::Strategic(object))
-                .await
-                .with_context(|| format!("cannot change {shown}"))?;
-            let same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
-            if same { "unchanged" } else { "configured" }
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot create {shown}")),
+    // Looked up first: a create of what exists is not always answered with "already exists" (a Service's own node port
+    // is taken, a quota is used up).
+    let before = match client.get_value(&gvr, &namespace, &name).await {
+        Ok(before) => before,
+        Err(error) if error.is_not_found() => match client.create_value(&gvr, &namespace, &object).await {
+            Ok(_) => return Ok(format!("{shown} created")),
+            // Somebody else created it in between.
+            Err(error) if error.is_already_exists() => client.get_value(&gvr, &namespace, &name).await?,
+            Err(error) => return Err(error).with_context(|| format!("cannot create {shown}")),
+        },
+        Err(error) => return Err(error).with_context(|| format!("cannot look up {shown}")),
     };
+    let after = client
+        .patch_value(&gvr, &namespace, &name, None, Patch::Strategic(object))
+        .await
+        .with_context(|| format!("cannot change {shown}"))?;
+    let same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
+    let done = if same { "unchanged" } else { "configured" };
     Ok(format!("{shown} {done}"))
 }

@@ -107,6 +107,8 @@ pub fn host_goes_up_and_down(cluster: &Cluster, namespace: &str) -> Result<()> {
     let manifest = state.path().join("hello.yaml");
     std::fs::write(&manifest, include_str!("../../../../examples/hello.yaml"))?;
     output(wire.on_host(&program).args(["apply", "-f"]).arg(&manifest).args(site))?;
+    let again = output(wire.on_host(&program).args(["apply", "-f"]).arg(&manifest).args(site))?;
+    ensure!(again.lines().all(|line| line.ends_with("unchanged")), "applied again: {again}");
     output(wire.on_host(&program).args(["status", "--wait"]).args(site))?;
     let answers = output(wire.on_host(&program).args(["net", "test", "default/hello"]).args(site))?;
     ensure!(answers.matches("12 of 12 answered").count() == 2, "by name from a pod, by VIP from the host: {answers}");
