@@ -142,7 +142,7 @@ impl Cluster {
     }
 }
 
-fn variable(name: &str) -> Result<PathBuf> {
+pub(crate) fn variable(name: &str) -> Result<PathBuf> {
     env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run `cargo xtask test`"))
 }
 
