@@ -19,6 +19,7 @@ const IMMUTABLE: &str = "field is immutable";
 pub fn validate(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut errors = validate_metadata(resource, object);
     errors.extend(resource.strategy.validate(object));
+    errors.extend(resource.strategy.validate_create(object));
     errors
 }
 

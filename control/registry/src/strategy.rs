@@ -64,6 +64,11 @@ pub trait Strategy: Send + Sync {
         keep_all_but_status(self, new, old);
     }
 
+    /// Keeps everything but what an approver may change (certificate signing requests).
+    fn prepare_approval(&self, new: &mut Value, old: &Value) {
+        self.prepare_status_update(new, old);
+    }
+
     /// Whether a status update leaves `metadata.<field>` as it was.
     fn status_keeps(&self, _metadata_field: &str) -> bool {
         false
@@ -85,6 +90,11 @@ pub trait Strategy: Send + Sync {
 
     /// Checks an object, new or updated. Metadata is checked by [`crate::metadata`].
     fn validate(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Checks what only a new object must obey.
+    fn validate_create(&self, _object: &Value) -> Vec<FieldError> {
         Vec::new()
     }
 

@@ -12,11 +12,21 @@ use serde_json::Value;
 use crate::columns::{AGE, Column, NAME, number, text, wide};
 use crate::strategy::Strategy;
 
+mod admissionregistration;
+mod apiregistration;
 mod apps;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
 mod events;
+mod flowcontrol;
+mod networking;
+mod node;
+mod rbac;
+mod resource;
+mod scheduling;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -237,7 +247,23 @@ pub fn find_kind(gvk: &Gvk) -> Option<&'static Arc<Resource>> {
 }
 
 /// The groups' rows.
-static ROWS: &[&[Row]] = &[core::ROWS, apps::ROWS, coordination::ROWS, discovery::ROWS, events::ROWS];
+static ROWS: &[&[Row]] = &[
+    admissionregistration::ROWS,
+    apiregistration::ROWS,
+    apps::ROWS,
+    certificates::ROWS,
+    coordination::ROWS,
+    core::ROWS,
+    discovery::ROWS,
+    events::ROWS,
+    flowcontrol::ROWS,
+    networking::ROWS,
+    node::ROWS,
+    rbac::ROWS,
+    resource::ROWS,
+    scheduling::ROWS,
+    storage::ROWS,
+];
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const ALL_BUT_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];

@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod env;
+pub mod forms;
 pub mod labels;
 pub mod names;
 pub mod number;

@@ -1,0 +1,3 @@
+//! The kind of the group `certificates.k8s.io`.
+
+pub mod csr;
