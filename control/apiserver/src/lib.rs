@@ -16,12 +16,14 @@ mod event_ttl;
 mod generic;
 mod health;
 mod http;
+mod informed;
 mod kinds;
 mod metrics;
 mod openapi;
 mod server;
 mod storage;
 mod subresource;
+mod webhook;
 
 pub use auth::User;
 pub use config::{Config, Error, Extra};

@@ -18,8 +18,10 @@ use crate::{
         query::Query,
         respond,
     },
+    informed::Informed,
     kinds::Kinds,
     metrics, openapi, subresource,
+    webhook::Webhooks,
 };
 use api::{Gvr, Status};
 use bytes::Bytes;
@@ -37,6 +39,9 @@ pub struct Apiserver {
     pub(crate) signer: Signer,
     pub(crate) allocators: Allocators,
     pub(crate) nodes: subresource::node_proxy::NodeDialer,
+    /// What decisions about requests read.
+    pub(crate) informed: Informed,
+    pub(crate) webhooks: Webhooks,
     /// What is served.
     pub(crate) kinds: Kinds,
     pub(crate) discovery: discovery::Documents,
@@ -52,8 +57,12 @@ impl Apiserver {
         let allocators =
             Allocators::restore(config.store.as_ref(), config.service_cidr, config.node_port_range.clone()).await?;
         let nodes = subresource::node_proxy::NodeDialer::new(&config.kubelet_ca_pem, &config.kubelet_client)?;
+        let informed = Informed::start(config.store.clone()).await?;
+        let webhooks = Webhooks::new(config.store.clone());
         let server = Arc::new(Self {
             config,
+            informed,
+            webhooks,
             signer,
             allocators,
             nodes,
