@@ -4,6 +4,7 @@
 mod namespace;
 mod node_restriction;
 mod priority;
+mod requester;
 mod service_account;
 
 use crate::{allocate, generic::write::Write};
@@ -17,6 +18,9 @@ pub(crate) async fn create(write: &Write<'_>, object: &mut Value) -> Result<(), 
     if is(write.resource, "", "pods") {
         service_account::admit(write, object).await?;
         priority::admit(object)?;
+    }
+    if is(write.resource, "certificates.k8s.io", "certificatesigningrequests") {
+        requester::stamp(write, object);
     }
     node_restriction::create(write, object)?;
     // Mutations that are part of the kind itself (pods: default tolerations).

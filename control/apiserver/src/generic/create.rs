@@ -36,6 +36,10 @@ impl Context<'_> {
 
     /// Which rules the request's writes obey.
     pub(crate) fn via(&self) -> Via {
-        if self.target.subresource == "status" { Via::Status } else { Via::Object }
+        match self.target.subresource.as_str() {
+            "status" => Via::Status,
+            "approval" => Via::Approval,
+            _ => Via::Object,
+        }
     }
 }

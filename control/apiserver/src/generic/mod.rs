@@ -65,7 +65,7 @@ pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool,
 
 /// Calls the verb.
 pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
-    if !matches!(context.target.subresource.as_str(), "" | "status") {
+    if !matches!(context.target.subresource.as_str(), "" | "status" | "approval") {
         return subresource::dispatch(context, body).await;
     }
     if context.target.subresource.is_empty() {

@@ -36,6 +36,8 @@ pub(crate) enum Via {
     Object,
     /// Its status: the rest stays.
     Status,
+    /// What an approver decides.
+    Approval,
     /// The server itself (binding, finalize): as given.
     Server,
 }
@@ -256,6 +258,11 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), 
             strategy.prepare_update(new, &old.value);
             admission::update(write, new, &old.value).await?;
             rules::validate_update(resource, new, &old.value)
+        }
+        Via::Approval => {
+            rules::carry_over(new, &old.value);
+            strategy.prepare_approval(new, &old.value);
+            rules::validate_status_update(resource, new, &old.value)
         }
         Via::Status => {
             rules::carry_over(new, &old.value);
