@@ -83,6 +83,12 @@ pub trait Strategy: Send + Sync {
         false
     }
 
+    /// The schema of a custom kind as its definition states it (`openAPIV3Schema`), for the OpenAPI documents; none for
+    /// built-in kinds, whose schemas the tables have.
+    fn openapi_schema(&self) -> Option<&Value> {
+        None
+    }
+
     /// Checks `metadata.name`; the texts say what is wrong with it.
     fn validate_name(&self, name: &str) -> Vec<String> {
         crate::validate::names::dns_subdomain(name)
