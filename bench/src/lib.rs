@@ -1,5 +1,6 @@
 //! Measurements: each prints a table or one JSON document; `README.md` has their figures with command, kernel and commit.
 
+pub mod api;
 mod node;
 pub mod packet;
 pub mod service;

@@ -12,6 +12,16 @@ pub enum What {
     Packet(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
     Service(Options),
+    /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
+    Api(ApiOptions),
+}
+
+/// What the API's measurement is told; the rest is passed on.
+#[derive(Args)]
+pub struct ApiOptions {
+    /// Options of the measurement, such as --json, --smoke, --only create,watch, --etcd, --upstream, --kubeconfig FILE
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
 }
 
 /// How to print.
@@ -26,6 +36,7 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     let (binary, Options { json }) = match what {
         What::Packet(options) => ("packet", options),
         What::Service(options) => ("service", options),
+        What::Api(options) => return api(options),
     };
     let object = build::bpf_object_quietly()?;
     let mut bench = build::inner_cargo();
@@ -33,5 +44,18 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     if *json {
         bench.arg("--json");
     }
+    stream(&mut bench)
+}
+
+fn api(ApiOptions { options }: &ApiOptions) -> anyhow::Result<()> {
+    let object = build::bpf_object_quietly()?;
+    let mut gannet = build::inner_cargo();
+    stream(gannet.env(BPF_OBJECT, &object).args(["build", "--quiet", "--release", "--package", "gannet"]))?;
+    let mut bench = build::inner_cargo();
+    bench
+        .env(BPF_OBJECT, &object)
+        .env("GANNET_BIN", build::binary(build::Profile::Release))
+        .args(["run", "--quiet", "--release", "--package", "bench", "--bin", "api", "--"])
+        .args(options);
     stream(&mut bench)
 }
