@@ -1,4 +1,7 @@
-//! Kinds of the group `apps`.
+//! Kinds of the group apps.
 
+pub mod controllerrevision;
+pub mod daemonset;
 pub mod deployment;
 pub mod replicaset;
+pub mod statefulset;

@@ -84,3 +84,12 @@ pub fn selector(selector: &Value) -> String {
 pub fn or_none(text: String) -> String {
     if text.is_empty() { "<none>".to_owned() } else { text }
 }
+
+/// When the object was created; kinds without columns of their own show this.
+pub const CREATED: Column = column("Created At", "date", "", "When it was created", 0);
+
+/// The row of kinds without columns of their own.
+#[must_use]
+pub fn created_row(object: &Value) -> Vec<Value> {
+    vec![meta::name(object).into(), meta::creation_timestamp(object).map_or(Value::Null, Value::from)]
+}

@@ -1,3 +1,4 @@
-//! Kinds of the group `coordination.k8s.io`.
+//! Kinds of the group coordination.k8s.io.
 
 pub mod lease;
+pub mod leasecandidate;

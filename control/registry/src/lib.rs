@@ -4,6 +4,8 @@
 pub mod admissionregistration;
 pub mod apiregistration;
 pub mod apps;
+pub mod autoscaling;
+pub mod batch;
 pub mod certificates;
 pub mod columns;
 pub mod coordination;
@@ -14,6 +16,7 @@ pub mod flowcontrol;
 pub mod metadata;
 pub mod networking;
 pub mod node;
+pub mod policy;
 pub mod rbac;
 pub mod resource;
 pub mod scale;

@@ -114,6 +114,17 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// What a client that writes this object should be told (as `Warning` headers): fields that are deprecated or
+    /// have no effect.
+    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What every client of a deprecated kind is told.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The field selector labels beyond `metadata.name` and `metadata.namespace`.
     fn field_labels(&self) -> &'static [&'static str] {
         &[]

@@ -15,6 +15,8 @@ use crate::strategy::Strategy;
 mod admissionregistration;
 mod apiregistration;
 mod apps;
+mod autoscaling;
+mod batch;
 mod certificates;
 mod coordination;
 mod core;
@@ -23,6 +25,7 @@ mod events;
 mod flowcontrol;
 mod networking;
 mod node;
+mod policy;
 mod rbac;
 mod resource;
 mod scheduling;
@@ -251,6 +254,8 @@ static ROWS: &[&[Row]] = &[
     admissionregistration::ROWS,
     apiregistration::ROWS,
     apps::ROWS,
+    autoscaling::ROWS,
+    batch::ROWS,
     certificates::ROWS,
     coordination::ROWS,
     core::ROWS,
@@ -259,6 +264,7 @@ static ROWS: &[&[Row]] = &[
     flowcontrol::ROWS,
     networking::ROWS,
     node::ROWS,
+    policy::ROWS,
     rbac::ROWS,
     resource::ROWS,
     scheduling::ROWS,
@@ -268,6 +274,8 @@ static ROWS: &[&[Row]] = &[
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const ALL_BUT_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const READ_WRITE: &[&str] = &["get", "patch", "update"];
+/// What a proxy forwards.
+const CONNECT: &[&str] = &["create", "delete", "get", "patch", "update"];
 const SCALE: Subresource = subresource("scale", "autoscaling", "v1", "Scale", READ_WRITE);
 
 /// A subresource.

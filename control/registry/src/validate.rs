@@ -10,6 +10,7 @@ pub mod pod;
 pub mod probe;
 pub mod resources;
 pub mod scheduling;
+pub mod security;
 pub mod template;
 pub mod update;
 pub mod volumes;

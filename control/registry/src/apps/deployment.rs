@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Strategy;
 use crate::columns::{AGE, Column, NAME, age, number as count, selector, text as column};
-use crate::core::pod::defaults;
+use crate::core::pod::{defaults, warnings as pod_warnings};
 use crate::table::{CONTAINERS, IMAGES, SELECTOR};
 use crate::validate::{number, template};
 use crate::value::{has, number as int, set_default, text};
@@ -63,7 +63,7 @@ impl Strategy for Deployment {
     fn validate(&self, deployment: &Value) -> Vec<FieldError> {
         let spec = &deployment["spec"];
         let mut errors = number::not_negative(spec, "replicas", "spec");
-        errors.extend(template::workload(spec, "Deployment"));
+        errors.extend(template::workload(spec, template::Workload::Deployment));
         errors.extend(strategy(&spec["strategy"]));
         for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
             errors.extend(number::not_negative(spec, field, "spec"));
@@ -83,6 +83,14 @@ impl Strategy for Deployment {
         template::selector_kept(new, old)
     }
 
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        status(&new["status"], &old["status"])
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        pod_warnings::template(&new["spec"]["template"], "spec.template")
+    }
+
     fn row(&self, deployment: &Value, now: Timestamp) -> Vec<Value> {
         let (spec, status) = (&deployment["spec"], &deployment["status"]);
         let has_now = |field: &str| int(status, field).unwrap_or(0);
@@ -98,6 +106,37 @@ impl Strategy for Deployment {
             selector(&spec["selector"]).into(),
         ]
     }
+}
+
+fn status(status: &Value, old: &Value) -> Vec<FieldError> {
+    const COUNTS: [&str; 7] = [
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "collisionCount",
+    ];
+    let mut errors: Vec<FieldError> = COUNTS.iter().flat_map(|f| number::not_negative(status, f, "status")).collect();
+    let count = |field: &str| int(status, field).unwrap_or(0);
+    for (field, bound) in [
+        ("updatedReplicas", "replicas"),
+        ("readyReplicas", "replicas"),
+        ("availableReplicas", "replicas"),
+        ("availableReplicas", "readyReplicas"),
+    ] {
+        if count(field) > count(bound) {
+            let what =
+                format!("cannot be greater than {}", if bound == "replicas" { "status.replicas" } else { bound });
+            errors.push(FieldError::invalid(format!("status.{field}"), count(field), what));
+        }
+    }
+    if has(old, "collisionCount") && count("collisionCount") < int(old, "collisionCount").unwrap_or(0) {
+        let what = "cannot be decremented";
+        errors.push(FieldError::invalid("status.collisionCount", count("collisionCount"), what));
+    }
+    errors
 }
 
 fn strategy(strategy: &Value) -> Vec<FieldError> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Strategy;
 use crate::columns::{AGE, Column, NAME, age, number as count, selector};
-use crate::core::pod::defaults;
+use crate::core::pod::{defaults, warnings as pod_warnings};
 use crate::table::{CONTAINERS, IMAGES, SELECTOR};
 use crate::validate::{number, template};
 use crate::value::{number as int, set_default};
@@ -40,11 +40,17 @@ impl Strategy for ReplicaSet {
         true
     }
 
+    /// The count is there from the start: autoscalers and kubectl read it.
+    fn prepare_create(&self, set: &mut Value) {
+        crate::value::set(set, "status", serde_json::json!({"replicas": 0}));
+        meta::set_generation(set, 1);
+    }
+
     fn validate(&self, set: &Value) -> Vec<FieldError> {
         let spec = &set["spec"];
         let mut errors = number::not_negative(spec, "replicas", "spec");
         errors.extend(number::not_negative(spec, "minReadySeconds", "spec"));
-        errors.extend(template::workload(spec, "ReplicaSet"));
+        errors.extend(template::workload(spec, template::Workload::ReplicaSet));
         errors
     }
 
@@ -53,19 +59,11 @@ impl Strategy for ReplicaSet {
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
-        let status = &new["status"];
-        let total = int(status, "replicas").unwrap_or(0);
-        let mut errors = Vec::new();
-        for field in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"] {
-            errors.extend(number::not_negative(status, field, "status"));
-        }
-        for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-            if let Some(n) = int(status, field).filter(|n| *n > total) {
-                let what = "cannot be greater than status.replicas";
-                errors.push(FieldError::invalid(format!("status.{field}"), n, what));
-            }
-        }
-        errors
+        status(&new["status"])
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        pod_warnings::template(&new["spec"]["template"], "spec.template")
     }
 
     fn field_labels(&self) -> &'static [&'static str] {
@@ -89,4 +87,23 @@ impl Strategy for ReplicaSet {
             selector(&set["spec"]["selector"]).into(),
         ]
     }
+}
+
+/// Checks the counts of a ReplicaSet's or a ReplicationController's status.
+pub(crate) fn status(status: &Value) -> Vec<FieldError> {
+    let total = int(status, "replicas").unwrap_or(0);
+    let mut errors = Vec::new();
+    for field in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"] {
+        errors.extend(number::not_negative(status, field, "status"));
+    }
+    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+        if let Some(n) = int(status, field).filter(|n| *n > total) {
+            errors.push(FieldError::invalid(format!("status.{field}"), n, "cannot be greater than status.replicas"));
+        }
+    }
+    let (ready, available) = (int(status, "readyReplicas").unwrap_or(0), int(status, "availableReplicas").unwrap_or(0));
+    if available > ready {
+        errors.push(FieldError::invalid("status.availableReplicas", available, "cannot be greater than readyReplicas"));
+    }
+    errors
 }

@@ -10,10 +10,14 @@ use crate::value::{self, flag, number, text};
 use crate::{Grace, Strategy, validate};
 
 pub mod defaults;
+pub mod ephemeral;
 pub mod qos;
+pub mod resize;
 mod row;
 #[cfg(test)]
 mod tests;
+pub mod volumes;
+pub mod warnings;
 
 /// Strategy of pods.
 pub struct Pod;
@@ -57,7 +61,18 @@ impl Strategy for Pod {
 
     fn prepare_create(&self, pod: &mut Value) {
         let class = qos::class(&pod["spec"]);
-        value::set(pod, "status", json!({"phase": "Pending", "qosClass": class}));
+        let mut status = json!({"phase": "Pending", "qosClass": class});
+        if !value::items(&pod["spec"]["schedulingGates"]).is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null,
+                "lastTransitionTime": null,
+            }]);
+        }
+        value::set(pod, "status", status);
         meta::set_generation(pod, 1);
     }
 
@@ -74,7 +89,25 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, pod: &Value) -> Vec<FieldError> {
-        validate::pod::spec(&pod["spec"], "spec")
+        let mut errors = validate::pod::spec(&pod["spec"], "spec");
+        let gated = !value::items(&pod["spec"]["schedulingGates"]).is_empty();
+        if gated && !text(&pod["spec"], "nodeName").is_empty() {
+            let what = "cannot be set until all schedulingGates have been cleared";
+            errors.push(FieldError::forbidden("spec.nodeName", what));
+        }
+        errors
+    }
+
+    fn validate_create(&self, pod: &Value) -> Vec<FieldError> {
+        if value::items(&pod["spec"]["ephemeralContainers"]).is_empty() {
+            return Vec::new();
+        }
+        vec![FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create")]
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        // A pod's spec hardly changes: who created it has been told.
+        if old.is_some() { Vec::new() } else { warnings::pod(new) }
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {

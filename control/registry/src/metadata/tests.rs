@@ -142,7 +142,7 @@ fn deployments_are_checked() {
 
         # spec.template.spec.containers: Required value
         spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
-        spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in Deployment is not Supported
+        spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported
 
         # spec.template: Required value
 

@@ -9,7 +9,8 @@ fn rows_of_the_table_are_sound() {
     for resource in resources() {
         let gvk = resource.gvk();
         assert!(Schema::for_kind(&gvk).is_some(), "{gvk} has a schema");
-        assert!(Schema::for_kind(&Gvk::new(&resource.group, &resource.version, &resource.list_kind)).is_some());
+        let list = Gvk::new(&resource.group, &resource.version, &resource.list_kind);
+        assert!(Schema::for_kind(&list).is_some() || !resource.has_verb("list"), "{list} has a schema");
         assert_eq!(find(&resource.group, &resource.version, &resource.resource).map(|r| r.gvk()), Some(gvk.clone()));
         assert_eq!(find_kind(&gvk).map(|r| r.gvr()), Some(resource.gvr()));
         assert!(resource.columns.iter().any(|c| c.format == "name"), "{gvk} has a name column");

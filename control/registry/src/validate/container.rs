@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use api::FieldError;
 use serde_json::Value;
 
-use super::{env, names, number, probe, resources, volumes};
-use crate::value::{has, items, text};
+use super::{env, names, number, probe, resources, security, volumes};
+use crate::value::{entries, has, items, text};
 
 /// Which of the pod's lists a container is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +35,79 @@ pub fn container(container: &Value, path: &str, place: Place, volume_names: &BTr
         errors.push(FieldError::invalid(format!("{path}.image"), image, what));
     }
     let sidecar = place == Place::Init && text(container, "restartPolicy") == "Always";
-    if place == Place::Init {
-        errors.extend(number::one_of(container, "restartPolicy", path, &["Always"], false));
-    }
+    errors.extend(restarts(container, path, place));
     errors.extend(lifecycle(container, path, place == Place::Main || sidecar, place));
     let policies = ["File", "FallbackToLogsOnError"];
     errors.extend(number::one_of(container, "terminationMessagePolicy", path, &policies, true));
     errors.extend(ports(&container["ports"], &format!("{path}.ports")));
     errors.extend(env::env(&container["env"], &format!("{path}.env")));
     errors.extend(env::env_from(&container["envFrom"], &format!("{path}.envFrom")));
+    errors.extend(volumes::devices(&container["volumeDevices"], &format!("{path}.volumeDevices"), volume_names));
     errors.extend(volumes::mounts(&container["volumeMounts"], &format!("{path}.volumeMounts"), volume_names));
     errors.extend(number::one_of(container, "imagePullPolicy", path, &["Always", "IfNotPresent", "Never"], true));
     errors.extend(resources::requirements(&container["resources"], &format!("{path}.resources")));
+    errors.extend(resizes(&container["resizePolicy"], &format!("{path}.resizePolicy")));
+    if has(container, "securityContext") {
+        errors.extend(security::container(&container["securityContext"], &format!("{path}.securityContext")));
+    }
+    if place == Place::Ephemeral {
+        for field in ["ports", "resources", "resizePolicy"].into_iter().filter(|f| is_given(&container[*f])) {
+            errors.push(FieldError::forbidden(format!("{path}.{field}"), NOT_EPHEMERAL));
+        }
+    }
+    errors
+}
+
+const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
+
+/// Whether there is anything in a list or an object.
+fn is_given(value: &Value) -> bool {
+    !items(value).is_empty() || entries(value).next().is_some()
+}
+
+fn restarts(container: &Value, path: &str, place: Place) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if place == Place::Ephemeral {
+        for field in ["restartPolicy", "restartPolicyRules"].into_iter().filter(|f| has(container, f)) {
+            errors.push(FieldError::forbidden(format!("{path}.{field}"), NOT_EPHEMERAL));
+        }
+        return errors;
+    }
+    errors.extend(number::one_of(container, "restartPolicy", path, &["Always", "Never", "OnFailure"], false));
+    let rules = items(&container["restartPolicyRules"]);
+    if !rules.is_empty() && !has(container, "restartPolicy") {
+        let what = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(format!("{path}.restartPolicy"), what));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let path = format!("{path}.restartPolicyRules[{i}]");
+        errors.extend(number::one_of(rule, "action", &path, &["Restart", "RestartAllContainers"], true));
+        if !has(rule, "exitCodes") {
+            errors.push(FieldError::required(format!("{path}.exitCodes"), "must be specified"));
+            continue;
+        }
+        let path = format!("{path}.exitCodes");
+        errors.extend(number::one_of(&rule["exitCodes"], "operator", &path, &["In", "NotIn"], true));
+        if items(&rule["exitCodes"]["values"]).is_empty() {
+            errors.push(FieldError::required(format!("{path}.values"), "at least one value is required"));
+        }
+    }
+    errors
+}
+
+fn resizes(policies: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (i, policy) in items(policies).iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let resource = text(policy, "resourceName");
+        if !seen.insert(resource) {
+            errors.push(FieldError::duplicate(format!("{path}.resourceName"), resource));
+        }
+        errors.extend(number::one_of(policy, "resourceName", &path, &["cpu", "memory"], true));
+        let actions = ["NotRequired", "RestartContainer"];
+        errors.extend(number::one_of(policy, "restartPolicy", &path, &actions, true));
+    }
     errors
 }
 
@@ -59,7 +120,7 @@ fn lifecycle(container: &Value, path: &str, allowed: bool, place: Place) -> Vec<
         let path = format!("{path}.{field}");
         if !allowed {
             let what = if place == Place::Ephemeral {
-                "field not allowed for ephemeral containers"
+                NOT_EPHEMERAL
             } else {
                 "may not be set for init containers without restartPolicy=Always"
             };
@@ -100,6 +161,10 @@ fn ports(ports: &Value, path: &str) -> Vec<FieldError> {
         if let Some(n) = port["hostPort"].as_i64().filter(|n| *n != 0) {
             let wrong = names::port_number(n);
             errors.extend(wrong.into_iter().map(|w| FieldError::invalid(format!("{path}.hostPort"), n, w)));
+        }
+        let host = text(port, "hostIP");
+        if !host.is_empty() {
+            errors.extend(names::ip(host).into_iter().map(|w| FieldError::invalid(format!("{path}.hostIP"), host, w)));
         }
         errors.extend(number::one_of(port, "protocol", &path, &["TCP", "UDP", "SCTP"], true));
     }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::names;
 use crate::value::text;
 
-const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+/// The wording for a number below zero.
+pub const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 
 /// A number that may not be negative, if it is there.
 #[must_use]
@@ -52,4 +53,11 @@ pub fn count_or_percent(value: &Value, path: &str) -> Vec<FieldError> {
         }
         _ => Vec::new(),
     }
+}
+
+/// A percentage may not exceed everything.
+#[must_use]
+pub fn at_most_all(value: &Value, path: &str) -> Option<FieldError> {
+    let percent = IntOrString::from_value(value)?.percent()?;
+    (percent > 100).then(|| FieldError::invalid(path, value.clone(), "must not be greater than 100%"))
 }

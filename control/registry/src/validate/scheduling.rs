@@ -77,14 +77,7 @@ pub fn affinity(affinity: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let node = &affinity["nodeAffinity"];
     if has(node, REQUIRED) {
-        let path = format!("{path}.nodeAffinity.{REQUIRED}.nodeSelectorTerms");
-        let terms = items(&node[REQUIRED]["nodeSelectorTerms"]);
-        if terms.is_empty() {
-            errors.push(FieldError::required(path.as_str(), "must have at least one node selector term"));
-        }
-        for (i, term) in terms.iter().enumerate() {
-            errors.extend(node_term(term, &format!("{path}[{i}]")));
-        }
+        errors.extend(node_selector(&node[REQUIRED], &format!("{path}.nodeAffinity.{REQUIRED}")));
     }
     for (i, term) in items(&node[PREFERRED]).iter().enumerate() {
         let path = format!("{path}.nodeAffinity.{PREFERRED}[{i}]");
@@ -100,6 +93,21 @@ pub fn affinity(affinity: &Value, path: &str) -> Vec<FieldError> {
             errors.extend(weight(term, &path));
             errors.extend(pod_term(&term["podAffinityTerm"], &format!("{path}.podAffinityTerm")));
         }
+    }
+    errors
+}
+
+/// Checks a selector of nodes: terms of which one must match.
+#[must_use]
+pub fn node_selector(selector: &Value, path: &str) -> Vec<FieldError> {
+    let path = format!("{path}.nodeSelectorTerms");
+    let terms = items(&selector["nodeSelectorTerms"]);
+    let mut errors = Vec::new();
+    if terms.is_empty() {
+        errors.push(FieldError::required(path.as_str(), "must have at least one node selector term"));
+    }
+    for (i, term) in terms.iter().enumerate() {
+        errors.extend(node_term(term, &format!("{path}[{i}]")));
     }
     errors
 }
@@ -137,6 +145,10 @@ fn node_term(term: &Value, path: &str) -> Vec<FieldError> {
                     format!("{path}.values"),
                     "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
                 )),
+                "Gt" | "Lt" if values.len() == 1 && values[0].as_str().is_none_or(|v| v.parse::<i64>().is_err()) => {
+                    let shown = values[0].clone();
+                    errors.push(FieldError::invalid(format!("{path}.values[0]"), shown, "must be an integer"));
+                }
                 "Gt" | "Lt" if values.len() != 1 => errors.push(FieldError::required(
                     format!("{path}.values"),
                     "must be specified single value when `operator` is 'Lt' or 'Gt'",
@@ -166,6 +178,7 @@ fn node_term(term: &Value, path: &str) -> Vec<FieldError> {
 #[must_use]
 pub fn spread(list: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, constraint) in items(list).iter().enumerate() {
         let path = format!("{path}[{i}]");
         let skew = constraint["maxSkew"].as_i64().unwrap_or(0);
@@ -180,6 +193,36 @@ pub fn spread(list: &Value, path: &str) -> Vec<FieldError> {
             errors.push(FieldError::not_supported(format!("{path}.whenUnsatisfiable"), "", &actions));
         }
         errors.extend(number::one_of(constraint, "whenUnsatisfiable", &path, &actions, false));
+        let identity = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+        if !seen.insert(identity) {
+            let shown = format!("{{{}, {}}}", identity.0, identity.1);
+            errors.push(FieldError::duplicate(format!("{path}.{{topologyKey, whenUnsatisfiable}}"), shown));
+        }
+        if let Some(domains) = constraint["minDomains"].as_i64() {
+            let at = format!("{path}.minDomains");
+            if domains <= 0 {
+                errors.push(FieldError::invalid(at.as_str(), domains, "must be greater than zero"));
+            }
+            if identity.1 != "DoNotSchedule" {
+                let what = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", identity.1);
+                errors.push(FieldError::invalid(at, domains, what));
+            }
+        }
+        for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            errors.extend(number::one_of(constraint, field, &path, &["Honor", "Ignore"], false));
+        }
+        for (j, key) in items(&constraint["matchLabelKeys"]).iter().filter_map(Value::as_str).enumerate() {
+            let at = format!("{path}.matchLabelKeys[{j}]");
+            errors.extend(names::qualified(key).into_iter().map(|w| FieldError::invalid(at.as_str(), key, w)));
+            if has(&constraint["labelSelector"]["matchLabels"], key) {
+                let what = "exists in both matchLabelKeys and labelSelector";
+                errors.push(FieldError::invalid(at, key, what));
+            }
+        }
+        if !items(&constraint["matchLabelKeys"]).is_empty() && !has(constraint, "labelSelector") {
+            let what = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(format!("{path}.matchLabelKeys"), what));
+        }
         errors.extend(labels::selector(&constraint["labelSelector"], &format!("{path}.labelSelector")));
     }
     errors

@@ -6,9 +6,38 @@ use serde_json::Value;
 use super::{labels, pod};
 use crate::value::{has, text};
 
-/// Checks a workload's selector and its template. `kind` is the workload's, as messages name it.
+/// A workload's kind, as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+}
+
+impl Workload {
+    fn empty_selector(self) -> &'static str {
+        match self {
+            // Kubernetes says so of both.
+            Self::Deployment | Self::ReplicaSet => "empty selector is invalid for deployment",
+            Self::StatefulSet => "empty selector is invalid for statefulset",
+            Self::DaemonSet => "empty selector is invalid for daemonset",
+        }
+    }
+
+    /// The kind that messages about deadlines name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::ReplicaSet => "ReplicaSet",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+}
+
+/// Checks a workload's selector and its template.
 #[must_use]
-pub fn workload(spec: &Value, kind: &str) -> Vec<FieldError> {
+pub fn workload(spec: &Value, kind: Workload) -> Vec<FieldError> {
     let selector = &spec["selector"];
     let mut errors = Vec::new();
     if selector.is_null() {
@@ -16,42 +45,55 @@ pub fn workload(spec: &Value, kind: &str) -> Vec<FieldError> {
     } else {
         errors.extend(labels::selector(selector, "spec.selector"));
         if labels::selector_is_empty(selector) {
-            let what = format!("empty selector is invalid for {}", kind.to_lowercase());
-            errors.push(FieldError::invalid("spec.selector", selector.clone(), what));
+            errors.push(FieldError::invalid("spec.selector", selector.clone(), kind.empty_selector()));
         }
     }
-    errors.extend(template(&spec["template"], selector, kind));
+    const PATH: &str = "spec.template";
+    let template = &spec["template"];
+    if template.is_null() {
+        errors.push(FieldError::required(PATH, ""));
+        return errors;
+    }
+    errors.extend(selected(selector, template, &format!("{PATH}.metadata.labels")));
+    errors.extend(pod_template(template, PATH));
+    errors.extend(always_restarts(template, PATH, kind.name()));
     errors
 }
 
-fn template(template: &Value, selector: &Value, kind: &str) -> Vec<FieldError> {
-    const PATH: &str = "spec.template";
-    if template.is_null() {
-        return vec![FieldError::required(PATH, "")];
-    }
-    let mut errors = Vec::new();
+/// The selector must select the template's pods. No selector selects nothing; an empty one everything.
+#[must_use]
+pub fn selected(selector: &Value, template: &Value, path: &str) -> Option<FieldError> {
     let own = &template["metadata"]["labels"];
-    // No selector selects nothing; an empty one everything.
     let matches =
         !selector.is_null() && LabelSelector::from_json(selector).is_ok_and(|s| s.matches(&meta::string_map(own)));
-    if !matches {
-        let shown = if own.is_null() { Value::Null } else { own.clone() };
-        errors.push(FieldError::invalid(
-            format!("{PATH}.metadata.labels"),
-            shown,
-            "`selector` does not match template `labels`",
-        ));
+    let what = "`selector` does not match template `labels`";
+    (!matches).then(|| FieldError::invalid(path, own.clone(), what))
+}
+
+/// Checks a template's labels, annotations and spec at a path.
+#[must_use]
+pub fn pod_template(template: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = labels::labels(&template["metadata"]["labels"], &format!("{path}.labels"));
+    errors.extend(labels::annotations(&template["metadata"]["annotations"], &format!("{path}.annotations")));
+    errors.extend(pod::spec(&template["spec"], &format!("{path}.spec")));
+    if !crate::value::items(&template["spec"]["ephemeralContainers"]).is_empty() {
+        let what = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(format!("{path}.spec.ephemeralContainers"), what));
     }
-    errors.extend(labels::labels(own, &format!("{PATH}.labels")));
-    errors.extend(labels::annotations(&template["metadata"]["annotations"], &format!("{PATH}.annotations")));
-    errors.extend(pod::spec(&template["spec"], &format!("{PATH}.spec")));
+    errors
+}
+
+/// Pods that a controller keeps running always restart, and have no deadline.
+#[must_use]
+pub fn always_restarts(template: &Value, path: &str, kind: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     let policy = text(&template["spec"], "restartPolicy");
     if matches!(policy, "OnFailure" | "Never") {
-        errors.push(FieldError::not_supported(format!("{PATH}.spec.restartPolicy"), policy, &["Always"]));
+        errors.push(FieldError::not_supported(format!("{path}.spec.restartPolicy"), policy, &["Always"]));
     }
     if has(&template["spec"], "activeDeadlineSeconds") {
         let what = format!("activeDeadlineSeconds in {kind} is not Supported");
-        errors.push(FieldError::forbidden(format!("{PATH}.spec.activeDeadlineSeconds"), what));
+        errors.push(FieldError::forbidden(format!("{path}.spec.activeDeadlineSeconds"), what));
     }
     errors
 }

@@ -4,7 +4,7 @@ use api::FieldError;
 use serde_json::Value;
 
 use super::scheduling;
-use crate::value::{has, items, number, remove, set, text};
+use crate::value::{entries, has, items, number, remove, set, text};
 
 const MUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -25,6 +25,11 @@ pub fn pod(new: &Value, old: &Value) -> Vec<FieldError> {
         return errors;
     }
     errors.extend(active_deadline(new, old));
+    let gated = !items(&old["schedulingGates"]).is_empty();
+    errors.extend(gates(new, old));
+    if gated {
+        errors.extend(narrowed(new, old));
+    }
     if !scheduling::tolerations_kept(&new["tolerations"], &old["tolerations"]) {
         let what = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden("spec.tolerations", what));
@@ -61,10 +66,11 @@ fn fixed_part(spec: &Value, new: &Value, old: &Value) -> Value {
     if shortened {
         remove(&mut spec, "terminationGracePeriodSeconds");
     }
-    // Gates may be lifted, never added.
-    let lifted = items(&new["schedulingGates"]).iter().all(|g| items(&old["schedulingGates"]).contains(g));
-    if lifted {
-        remove(&mut spec, "schedulingGates");
+    // Checked apart: gates may be lifted, never added; a gated pod's choice of nodes may be narrowed.
+    remove(&mut spec, "schedulingGates");
+    if !items(&old["schedulingGates"]).is_empty() {
+        remove(&mut spec, "nodeSelector");
+        remove_node_affinity(&mut spec);
     }
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -72,6 +78,61 @@ fn fixed_part(spec: &Value, new: &Value, old: &Value) -> Value {
         }
     }
     spec
+}
+
+/// Scheduling gates only go.
+fn gates(new: &Value, old: &Value) -> Vec<FieldError> {
+    let before = items(&old["schedulingGates"]);
+    let added = items(&new["schedulingGates"]).iter().filter(|gate| !before.contains(gate));
+    let what =
+        |gate: &Value| format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, "name"));
+    added.map(|gate| FieldError::forbidden("spec.schedulingGates", what(gate))).collect()
+}
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+fn remove_node_affinity(spec: &mut Value) {
+    let Some(affinity) = spec.get_mut("affinity").filter(|a| a.is_object()) else { return };
+    if affinity["nodeAffinity"].is_object() {
+        remove(&mut affinity["nodeAffinity"], REQUIRED);
+        if affinity["nodeAffinity"] == serde_json::json!({}) {
+            remove(affinity, "nodeAffinity");
+        }
+    }
+    if *affinity == serde_json::json!({}) {
+        remove(spec, "affinity");
+    }
+}
+
+/// While it is gated, a pod may be told more narrowly where it may run.
+fn narrowed(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if entries(&old["nodeSelector"]).any(|(key, value)| new["nodeSelector"].get(key) != Some(value)) {
+        let what = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.push(FieldError::invalid("spec.nodeSelector", new["nodeSelector"].clone(), what));
+    }
+    let terms = |spec: &Value| spec["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"].clone();
+    let (now, before) = (terms(new), terms(old));
+    let (now, before) = (items(&now), items(&before));
+    let path = format!("spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms");
+    if before.is_empty() {
+        return errors;
+    }
+    if now.len() != before.len() {
+        let what = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.push(FieldError::invalid(path, now.to_vec(), what));
+        return errors;
+    }
+    for (i, (now, before)) in now.iter().zip(before).enumerate() {
+        for list in ["matchExpressions", "matchFields"] {
+            let kept = items(&before[list]).iter().enumerate().all(|(j, r)| items(&now[list]).get(j) == Some(r));
+            if !kept {
+                let what = "only additions are allowed (no mutations or deletions)";
+                errors.push(FieldError::invalid(format!("{path}[{i}]"), now.clone(), what));
+            }
+        }
+    }
+    errors
 }
 
 fn changed_fields(new: &Value, old: &Value) -> Vec<String> {

@@ -6,7 +6,8 @@ use api::FieldError;
 use serde_json::Value;
 
 use super::{env, names, number, resources};
-use crate::value::{has, items, text};
+use crate::core::persistentvolumeclaim as claim;
+use crate::value::{flag, has, items, text};
 
 const MAX_MODE: i64 = 0o777;
 
@@ -66,7 +67,6 @@ fn volume_source(volume: &Value, path: &str) -> Vec<FieldError> {
             errors.extend(mode(source, "defaultMode", &path));
             errors.extend(downward(&source["items"], &format!("{path}.items")));
         }
-        "persistentVolumeClaim" => errors.extend(required("claimName")),
         "emptyDir" if has(source, "sizeLimit") => {
             errors.extend(resources::amount(&source["sizeLimit"], &format!("{path}.sizeLimit")));
         }
@@ -76,7 +76,109 @@ fn volume_source(volume: &Value, path: &str) -> Vec<FieldError> {
                 errors.extend(projection(part, &format!("{path}.sources[{i}]")));
             }
         }
-        _ => {}
+        "csi" => {
+            errors.extend(required("driver"));
+            errors.extend(driver(source, &path));
+        }
+        "ephemeral" => match &source["volumeClaimTemplate"] {
+            Value::Null => errors.push(FieldError::required(format!("{path}.volumeClaimTemplate"), "")),
+            template => errors.extend(claim::spec(&template["spec"], &format!("{path}.volumeClaimTemplate.spec"))),
+        },
+        "image" => {
+            errors.extend(required("reference"));
+            let policies = ["Always", "IfNotPresent", "Never"];
+            errors.extend(number::one_of(source, "pullPolicy", &path, &policies, false));
+        }
+        _ => errors.extend(plain_source(kind, source, &path)),
+    }
+    errors
+}
+
+/// Fields that a source cannot do without.
+const REQUIRED: [(&str, &[&str]); 20] = [
+    ("awsElasticBlockStore", &["volumeID"]),
+    ("azureDisk", &["diskName", "diskURI"]),
+    ("azureFile", &["secretName", "shareName"]),
+    ("cephfs", &["monitors"]),
+    ("cinder", &["volumeID"]),
+    ("fc", &[]),
+    ("flexVolume", &["driver"]),
+    ("gcePersistentDisk", &["pdName"]),
+    ("gitRepo", &["repository"]),
+    ("glusterfs", &["endpoints", "path"]),
+    ("iscsi", &["targetPortal", "iqn"]),
+    ("local", &["path"]),
+    ("nfs", &["server", "path"]),
+    ("persistentVolumeClaim", &["claimName"]),
+    ("photonPersistentDisk", &["pdID"]),
+    ("portworxVolume", &["volumeID"]),
+    ("quobyte", &["registry", "volume"]),
+    ("rbd", &["monitors", "image"]),
+    ("scaleIO", &["gateway", "system"]),
+    ("vsphereVolume", &["volumePath"]),
+];
+
+fn plain_source(kind: &str, source: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let fields = REQUIRED.iter().find(|(known, _)| *known == kind).map_or(&[][..], |(_, fields)| fields);
+    for field in fields {
+        if text(source, field).is_empty() && items(&source[*field]).is_empty() {
+            errors.push(FieldError::required(format!("{path}.{field}"), ""));
+        }
+    }
+    let at = text(source, "path");
+    if kind == "nfs" && !at.is_empty() && !at.starts_with('/') {
+        errors.push(FieldError::invalid(format!("{path}.path"), at, "must be an absolute path"));
+    }
+    if kind == "local" {
+        errors.extend(no_backsteps(at, &format!("{path}.path")));
+    }
+    if kind == "iscsi"
+        && let Some(lun) = source["lun"].as_i64().filter(|lun| !(0..=255).contains(lun))
+    {
+        errors.push(FieldError::invalid(format!("{path}.lun"), lun, "must be between 0 and 255, inclusive"));
+    }
+    let iqn = text(source, "iqn");
+    if kind == "iscsi" && !iqn.is_empty() && !["iqn.", "eui.", "naa."].iter().any(|p| iqn.starts_with(p)) {
+        errors.push(FieldError::invalid(
+            format!("{path}.iqn"),
+            iqn,
+            "must be valid format starting with iqn, eui, or naa",
+        ));
+    }
+    errors
+}
+
+fn driver(source: &Value, path: &str) -> Vec<FieldError> {
+    let name = text(source, "driver");
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let wrong = names::dns_subdomain(&name.to_lowercase());
+    wrong.into_iter().map(|w| FieldError::invalid(format!("{path}.driver"), name, w)).collect()
+}
+
+/// Checks the source of a PersistentVolume.
+#[must_use]
+pub fn persistent_source(kind: &str, source: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    match kind {
+        "csi" => {
+            for field in ["driver", "volumeHandle"] {
+                if text(source, field).is_empty() {
+                    errors.push(FieldError::required(format!("{path}.{field}"), ""));
+                }
+            }
+            errors.extend(driver(source, path));
+        }
+        "hostPath" => {
+            let at = text(source, "path");
+            if at.is_empty() {
+                errors.push(FieldError::required(format!("{path}.path"), ""));
+            }
+            errors.extend(no_backsteps(at, &format!("{path}.path")));
+        }
+        _ => errors.extend(plain_source(kind, source, path)),
     }
     errors
 }
@@ -207,8 +309,47 @@ pub fn mounts(list: &Value, path: &str, volume_names: &BTreeSet<String>) -> Vec<
             let what = "subPathExpr and subPath are mutually exclusive";
             errors.push(FieldError::invalid(format!("{path}.subPathExpr"), text(mount, "subPathExpr"), what));
         }
+        let recursive = text(mount, "recursiveReadOnly");
+        if matches!(recursive, "Enabled" | "IfPossible") {
+            let at = format!("{path}.recursiveReadOnly");
+            if !flag(mount, "readOnly") {
+                let what = "may only be specified when readOnly is true";
+                errors.push(FieldError::forbidden(at.as_str(), what));
+            }
+            if !matches!(text(mount, "mountPropagation"), "" | "None") {
+                let what = "may only be specified when mountPropagation is None or not specified";
+                errors.push(FieldError::forbidden(at, what));
+            }
+        }
+        let choices = ["Disabled", "Enabled", "IfPossible"];
+        errors.extend(number::one_of(mount, "recursiveReadOnly", &path, &choices, false));
         let modes = ["None", "HostToContainer", "Bidirectional"];
         errors.extend(number::one_of(mount, "mountPropagation", &path, &modes, false));
+    }
+    errors
+}
+
+/// Checks the block devices of a container.
+#[must_use]
+pub fn devices(list: &Value, path: &str, volume_names: &BTreeSet<String>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (mut paths, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for (i, device) in items(list).iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let (name, at) = (text(device, "name"), text(device, "devicePath"));
+        if name.is_empty() {
+            errors.push(FieldError::required(format!("{path}.name"), ""));
+        } else if !seen.insert(name) {
+            errors.push(FieldError::invalid(format!("{path}.name"), name, "must be unique"));
+        } else if !volume_names.contains(name) {
+            errors.push(FieldError::not_found(format!("{path}.name"), name));
+        }
+        if at.is_empty() {
+            errors.push(FieldError::required(format!("{path}.devicePath"), ""));
+        } else if !paths.insert(at) {
+            errors.push(FieldError::invalid(format!("{path}.devicePath"), at, "must be unique"));
+        }
+        errors.extend(no_backsteps(at, &format!("{path}.devicePath")));
     }
     errors
 }

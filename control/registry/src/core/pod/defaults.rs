@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 
 use crate::value::{entries, flag, has, items, items_mut, set, set_default, text};
 
-/// Mode of files in volumes, 0644.
-const FILE_MODE: i64 = 0o644;
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// Defaults of a pod's spec and of a template's.
@@ -30,9 +28,14 @@ pub fn pod_spec(spec: &mut Value) {
     for list in CONTAINER_LISTS {
         items_mut(spec, list).for_each(container);
     }
-    items_mut(spec, "volumes").for_each(volume);
+    items_mut(spec, "volumes").for_each(super::volumes::volume);
     if has(spec, "overhead") {
         resource_list(&mut spec["overhead"]);
+    }
+    for list in ["limits", "requests"] {
+        if has(&spec["resources"], list) {
+            resource_list(&mut spec["resources"][list]);
+        }
     }
 }
 
@@ -79,6 +82,12 @@ fn container(container: &mut Value) {
         if has(&variable["valueFrom"], "fieldRef") {
             set_default(&mut variable["valueFrom"]["fieldRef"], "apiVersion", "v1");
         }
+        if has(&variable["valueFrom"], "resourceFieldRef") {
+            set_default(&mut variable["valueFrom"]["resourceFieldRef"], "divisor", "0");
+        }
+        if has(&variable["valueFrom"], "fileKeyRef") {
+            set_default(&mut variable["valueFrom"]["fileKeyRef"], "optional", false);
+        }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(name).filter(|p| p.is_object()) {
@@ -114,46 +123,12 @@ fn http_get(action: &mut Value) {
 }
 
 /// Whether an image is the newest one of its name: tagged `latest`, or neither tagged nor pinned by digest.
-fn is_latest(image: &str) -> bool {
+pub(super) fn is_latest(image: &str) -> bool {
     if image.contains('@') {
         return false;
     }
     let last = image.rsplit('/').next().unwrap_or(image);
     last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
-}
-
-fn volume(volume: &mut Value) {
-    let Some(map) = volume.as_object() else { return };
-    if map.keys().all(|k| k == "name") {
-        set(volume, "emptyDir", json!({}));
-    }
-    for source in ["secret", "configMap", "projected", "downwardAPI"] {
-        if has(volume, source) {
-            set_default(&mut volume[source], "defaultMode", FILE_MODE);
-        }
-    }
-    if has(volume, "hostPath") && !has(&volume["hostPath"], "type") {
-        set(&mut volume["hostPath"], "type", "");
-    }
-    if has(volume, "downwardAPI") {
-        items_mut(&mut volume["downwardAPI"], "items").for_each(downward_item);
-    }
-    if has(volume, "projected") {
-        for source in items_mut(&mut volume["projected"], "sources") {
-            if has(source, "serviceAccountToken") {
-                set_default(&mut source["serviceAccountToken"], "expirationSeconds", 3600);
-            }
-            if has(source, "downwardAPI") {
-                items_mut(&mut source["downwardAPI"], "items").for_each(downward_item);
-            }
-        }
-    }
-}
-
-fn downward_item(item: &mut Value) {
-    if has(item, "fieldRef") {
-        set_default(&mut item["fieldRef"], "apiVersion", "v1");
-    }
 }
 
 /// A container that limits a resource and does not say what it requests, requests the limit.
@@ -172,11 +147,14 @@ fn requests_from_limits(container: &mut Value) {
 
 /// Rewrites the amounts of a resource list in canonical form, at most as fine as a thousandth.
 pub fn resource_list(list: &mut Value) {
-    for amount in list.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
-        let written = amount.as_str().map_or_else(|| amount.to_string(), |s| s.trim().to_owned());
-        if let Ok(quantity) = Quantity::parse(&written) {
-            *amount = quantity.round_up_to_milli().to_string().into();
-        }
+    list.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut).for_each(amount);
+}
+
+/// Rewrites an amount in canonical form.
+pub fn amount(amount: &mut Value) {
+    let written = amount.as_str().map_or_else(|| amount.to_string(), |s| s.trim().to_owned());
+    if let Ok(quantity) = Quantity::parse(&written) {
+        *amount = quantity.round_up_to_milli().to_string().into();
     }
 }
 

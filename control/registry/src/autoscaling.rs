@@ -1,0 +1,5 @@
+//! Kinds of the group autoscaling.
+
+pub mod convert;
+pub mod horizontalpodautoscaler;
+mod rules;

@@ -1,0 +1,5 @@
+//! Kinds of the group batch.
+
+pub mod cronjob;
+pub mod job;
+pub mod schedule;

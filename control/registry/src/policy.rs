@@ -1,0 +1,4 @@
+//! Kinds of the group policy.
+
+pub mod eviction;
+pub mod poddisruptionbudget;
