@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Entry, Error, Expect, Listing, Op, Revision, Watch};
+use crate::{Entry, Error, Expect, Listing, Op, Revision, Snapshot, Watch};
 
 /// A store of versioned entries. One counter, the revision, grows with every write: by one in the engines that have
 /// the store to themselves; an etcd that others write to has steps that are not ours.
@@ -24,19 +24,27 @@ pub trait Backend: Send + Sync {
     /// [`Error::Stopped`].
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;
 
-    /// Entries whose key begins with `prefix`, in key order: only those after `start_after`, at most `limit`, as they
-    /// were at revision `at` (default: now).
+    /// The entries whose key begins with `prefix` as they were at revision `at` (default: now), to be read page by page
+    /// for as long as it is held. Nothing is copied.
     ///
     /// # Errors
     /// [`Error::Compacted`] when `at` has left the window, [`Error::Future`] when it is still to come,
     /// [`Error::Stopped`].
+    async fn snapshot(&self, prefix: &str, at: Option<Revision>) -> Result<Snapshot, Error>;
+
+    /// One page of a [`Backend::snapshot`]: entries in key order, only those after `start_after`, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Backend::snapshot`].
     async fn list(
         &self,
         prefix: &str,
         start_after: Option<&str>,
         limit: Option<usize>,
         at: Option<Revision>,
-    ) -> Result<Listing, Error>;
+    ) -> Result<Listing, Error> {
+        Ok(self.snapshot(prefix, at).await?.page(start_after, limit))
+    }
 
     /// Writes one key if its present state is as expected, and returns the write's revision.
     ///

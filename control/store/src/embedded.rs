@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::state::State;
-use crate::types::check_size;
-use crate::{Backend, Config, Entry, Error, Expect, Listing, Op, OpenError, Revision, Watch};
+use crate::types::{check_size, fitted};
+use crate::{Backend, Config, Entry, Error, Expect, Op, OpenError, Revision, Snapshot, Watch};
 use disk::Disk;
 use writer::Request;
 
@@ -86,21 +86,15 @@ impl Backend for Embedded {
         self.state.get(key)
     }
 
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        limit: Option<usize>,
-        at: Option<Revision>,
-    ) -> Result<Listing, Error> {
-        self.state.list(prefix, start_after, limit, at)
+    async fn snapshot(&self, prefix: &str, at: Option<Revision>) -> Result<Snapshot, Error> {
+        self.state.snapshot_at(prefix, at)
     }
 
     async fn commit(&self, key: &str, expect: Expect, op: Op) -> Result<Revision, Error> {
         check_size(key, &op)?;
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().expect("present until drop");
-        let request = Request { key: key.into(), expect, op, answer };
+        let request = Request { key: key.into(), expect, op: fitted(op), answer };
         requests.send(request).await.map_err(|_| Error::Stopped)?;
         answered.await.unwrap_or(Err(Error::Stopped))
     }

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::state::State;
 use crate::types::check_size;
-use crate::{Backend, Config, Entry, Error, Expect, Listing, Op, OpenError, Revision, Watch};
+use crate::{Backend, Config, Entry, Error, Expect, Op, OpenError, Revision, Snapshot, Watch};
 use barrier::Barrier;
 use client::Endpoints;
 pub use client::{EtcdConfig, EtcdTls};
@@ -108,17 +108,11 @@ impl Backend for Etcd {
         self.state.get(key)
     }
 
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        limit: Option<usize>,
-        at: Option<Revision>,
-    ) -> Result<Listing, Error> {
+    async fn snapshot(&self, prefix: &str, at: Option<Revision>) -> Result<Snapshot, Error> {
         if at.is_none_or(|at| at > self.state.revision()) {
             self.barrier.pass().await?;
         }
-        self.state.list(prefix, start_after, limit, at)
+        self.state.snapshot_at(prefix, at)
     }
 
     async fn commit(&self, key: &str, expect: Expect, op: Op) -> Result<Revision, Error> {

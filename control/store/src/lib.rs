@@ -17,9 +17,11 @@
 
 mod backend;
 mod embedded;
+mod entries;
 mod error;
 mod etcd;
 mod memory;
+mod snapshot;
 mod state;
 mod types;
 mod watch;
@@ -30,6 +32,7 @@ pub use embedded::{embedded, embedded_with};
 pub use error::{Error, OpenError, Part};
 pub use etcd::{EtcdConfig, EtcdTls, etcd};
 pub use memory::{memory, memory_with};
+pub use snapshot::Snapshot;
 pub use types::{Config, Entry, Event, Expect, Listing, MAX_KEY_BYTES, MAX_VALUE_BYTES, Op};
 pub use watch::Watch;
 

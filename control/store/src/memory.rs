@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::state::{Entries, FIRST, State, stage};
-use crate::types::check_size;
-use crate::{Backend, Config, Entry, Error, Expect, Listing, Op, Revision, Watch};
+use crate::entries::Entries;
+use crate::state::{FIRST, State, stage};
+use crate::types::{check_size, fitted};
+use crate::{Backend, Config, Entry, Error, Expect, Op, Revision, Snapshot, Watch};
 
 /// An empty store in memory, gone with its last reference. No thread, no clock: what it does depends on the calls
 /// alone.
@@ -40,14 +41,8 @@ impl Backend for Memory {
         self.state.get(key)
     }
 
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        limit: Option<usize>,
-        at: Option<Revision>,
-    ) -> Result<Listing, Error> {
-        self.state.list(prefix, start_after, limit, at)
+    async fn snapshot(&self, prefix: &str, at: Option<Revision>) -> Result<Snapshot, Error> {
+        self.state.snapshot_at(prefix, at)
     }
 
     async fn commit(&self, key: &str, expect: Expect, op: Op) -> Result<Revision, Error> {
@@ -55,7 +50,7 @@ impl Backend for Memory {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut entries, revision) = self.state.snapshot()?;
         let revision = Revision(revision.0 + 1);
-        let event = stage(&mut entries, revision, key, expect, op)?;
+        let event = stage(&mut entries, revision, key, expect, fitted(op))?;
         self.state.publish(entries, vec![event], revision);
         Ok(revision)
     }

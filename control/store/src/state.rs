@@ -1,17 +1,12 @@
-//! What every engine keeps in memory: the current entries as a persistent map (a snapshot is one clone of a root), the
+//! What every engine keeps in memory: the current entries as a persistent tree (a snapshot is one clone of its root), the
 //! window of recent events, the watches. One writer publishes; readers take snapshots.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use imbl::OrdMap;
-
+use crate::entries::Entries;
 use crate::watch::{Queue, Watch};
-use crate::{Config, Entry, Error, Event, Expect, Listing, Op, Revision};
-
-/// The current entries by key.
-pub(crate) type Entries = OrdMap<Arc<str>, Entry>;
+use crate::{Config, Entry, Error, Event, Expect, Op, Revision, Snapshot};
 
 /// The revision of an empty store. Not 0: that means "any" in the Kubernetes API.
 pub(crate) const FIRST: Revision = Revision(1);
@@ -64,7 +59,7 @@ pub(crate) fn stage(
             let key = current.as_ref().map_or_else(|| Arc::from(key), |entry| Arc::clone(&entry.key));
             let created = current.as_ref().map_or(revision, |entry| entry.created);
             let entry = Entry { key: Arc::clone(&key), value: value.clone(), created, modified: revision };
-            entries.insert(Arc::clone(&key), entry);
+            entries.insert(entry);
             Ok(Event::new(key, revision, Some(value), current))
         }
         (true, Op::Delete, Some(entry)) => {
@@ -105,24 +100,6 @@ impl State {
 
     pub(crate) fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
         Ok(self.running()?.entries.get(key).cloned())
-    }
-
-    pub(crate) fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        limit: Option<usize>,
-        at: Option<Revision>,
-    ) -> Result<Listing, Error> {
-        let (entries, revision) = self.snapshot_at(prefix, at)?;
-        let from = start_after.filter(|key| *key >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
-        let mut rest = entries
-            .range::<_, str>((from, Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(|entry| entry.key.starts_with(prefix));
-        let page: Vec<Entry> = rest.by_ref().take(limit.unwrap_or(usize::MAX)).cloned().collect();
-        let remaining = rest.count();
-        Ok(Listing { entries: page, revision, more: remaining > 0, remaining })
     }
 
     pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watch, Error> {
@@ -197,8 +174,8 @@ impl State {
         }
     }
 
-    /// The entries as they were at `at`; only those under `prefix` can be relied on.
-    fn snapshot_at(&self, prefix: &str, at: Option<Revision>) -> Result<(Entries, Revision), Error> {
+    /// The entries under `prefix` as they were at `at`.
+    pub(crate) fn snapshot_at(&self, prefix: &str, at: Option<Revision>) -> Result<Snapshot, Error> {
         let published = self.running()?;
         let at = at.unwrap_or(published.revision);
         let undo: Vec<Arc<Event>> =
@@ -207,11 +184,11 @@ impl State {
         drop(published);
         for event in undo.into_iter().rev() {
             match &event.prev {
-                Some(prev) => entries.insert(Arc::clone(&event.key), prev.clone()),
+                Some(prev) => entries.insert(prev.clone()),
                 None => entries.remove(&event.key),
             };
         }
-        Ok((entries, at))
+        Ok(Snapshot::new(entries, prefix, at))
     }
 
     fn running(&self) -> Result<RwLockReadGuard<'_, Published>, Error> {

@@ -88,7 +88,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             window_events: 10_000,
-            window_bytes: 256 * 1024 * 1024,
+            window_bytes: 64 * 1024 * 1024,
             queue_events: 2_000,
             queue_bytes: 32 * 1024 * 1024,
         }
@@ -114,6 +114,15 @@ impl Event {
         let old = self.prev.as_ref().map_or(0, |prev| prev.value.len());
         // New or old bytes are held once more when served.
         self.key.len() + new + old + new.max(old)
+    }
+}
+
+/// The write with a value of its own allocation, exactly as large as it is: what callers serialised into grows by
+/// doubling, and would be kept whole for as long as the entry.
+pub(crate) fn fitted(op: Op) -> Op {
+    match op {
+        Op::Put(value) => Op::Put(Bytes::copy_from_slice(&value)),
+        Op::Delete => Op::Delete,
     }
 }
 

@@ -17,8 +17,9 @@ use bytes::Bytes;
 use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use sha2::{Digest as _, Sha256};
 
+use crate::entries::Entries;
 use crate::error::Corruption;
-use crate::state::{Entries, FIRST};
+use crate::state::FIRST;
 use crate::{Entry, Event, OpenError, Revision};
 
 const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
@@ -101,17 +102,17 @@ impl Disk {
             Ok(())
         })?;
         let (revision, digest) = decode_state(&state.ok_or(OpenError::Corrupt(Corruption::State))?)?;
-        let mut entries = Entries::new();
+        let mut entries = Vec::with_capacity(rows.len());
         let mut sum = Digest(0);
         for (key, record) in rows {
             sum.add(&key, &record);
-            let entry = decode_entry(Arc::clone(&key), &record).ok_or(OpenError::Corrupt(Corruption::Entry))?;
-            entries.insert(key, entry);
+            let entry = decode_entry(key, &record).ok_or(OpenError::Corrupt(Corruption::Entry))?;
+            entries.push(entry);
         }
         if sum != digest {
             return Err(OpenError::Corrupt(Corruption::Digest));
         }
-        Ok(Loaded { entries, revision, digest })
+        Ok(Loaded { entries: Entries::from_sorted(entries), revision, digest })
     }
 
     /// Writes the events in one durable transaction; `revision` is that of the last. Returns the new digest.

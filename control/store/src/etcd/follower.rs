@@ -7,7 +7,9 @@ use etcd_client::{Error as EtcdError, EventType, GetOptions, WatchResponse};
 use tokio::sync::watch;
 
 use super::client::{Endpoints, FIRST_REST, from_etcd, rest, revision_of};
-use crate::state::{Entries, State};
+use crate::entries::Entries;
+use crate::snapshot::prefix_end;
+use crate::state::State;
 use crate::{Entry, Error, Event, OpenError, Revision};
 
 /// Entries asked for at once.
@@ -39,8 +41,9 @@ pub(super) async fn open(endpoints: &Endpoints) -> Result<(Entries, Revision), O
 /// Everything below our prefix at one revision.
 async fn load(endpoints: &Endpoints) -> Result<(Entries, Revision), Error> {
     'anew: loop {
-        let mut entries = Entries::new();
-        let end = prefix_end(endpoints.key(""));
+        let mut entries = Vec::new();
+        // A zero byte is etcd's mark of "to the end".
+        let end = prefix_end(&endpoints.key("")).unwrap_or_else(|| vec![0]);
         let mut start = endpoints.key("");
         let mut revision = Revision(0);
         loop {
@@ -61,25 +64,14 @@ async fn load(endpoints: &Endpoints) -> Result<(Entries, Revision), Error> {
             for kv in page.take_kvs() {
                 start = [kv.key(), &[0]].concat();
                 if let Some(entry) = endpoints.entry(kv) {
-                    entries.insert(Arc::clone(&entry.key), entry);
+                    entries.push(entry);
                 }
             }
             if !more {
-                return Ok((entries, revision));
+                return Ok((Entries::from_sorted(entries), revision));
             }
         }
     }
-}
-
-/// The first key after all that begin with `prefix`; for the empty prefix etcd's mark of "to the end".
-fn prefix_end(mut prefix: Vec<u8>) -> Vec<u8> {
-    while let Some(last) = prefix.pop() {
-        if last < u8::MAX {
-            prefix.push(last + 1);
-            return prefix;
-        }
-    }
-    vec![0]
 }
 
 /// Follows until the engine is dropped.
@@ -160,7 +152,7 @@ fn apply(endpoints: &Endpoints, state: &State, response: &WatchResponse) -> Resu
                     created: from_etcd(kv.create_revision()),
                     modified,
                 };
-                let prev = entries.insert(Arc::clone(&key), entry);
+                let prev = entries.insert(entry);
                 events.push(Event::new(key, modified, Some(value), prev));
             }
             EventType::Delete => {
