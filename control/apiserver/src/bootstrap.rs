@@ -2,6 +2,7 @@
 
 use crate::{
     Apiserver, Error,
+    admission::Origin,
     auth::User,
     generic::write::{self, Via, Write},
     storage,
@@ -70,7 +71,16 @@ async fn ensure(
     let failed = |status: Status| Error::Bootstrap { what: format!("{resource} {name}"), status };
     let resource = registry::find(group, "v1", resource).expect("the table has the kinds every cluster needs");
     let user = User::gannet();
-    let write = Write { server, user: &user, resource, namespace, name, via: Via::Object, dry_run: false };
+    let write = Write {
+        server,
+        user: &user,
+        resource,
+        namespace,
+        name,
+        via: Via::Object,
+        dry_run: false,
+        origin: &Origin::default(),
+    };
     object["apiVersion"] = json!(resource.gvr().api_version());
     object["kind"] = json!(resource.kind);
     meta::set_name(&mut object, name);

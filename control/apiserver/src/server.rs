@@ -2,6 +2,7 @@
 
 use crate::{
     Config, Error,
+    admission::{Hooks, Origin},
     allocate::Allocators,
     auth::{
         self, User,
@@ -42,6 +43,7 @@ pub struct Apiserver {
     /// What decisions about requests read.
     pub(crate) informed: Informed,
     pub(crate) webhooks: Webhooks,
+    pub(crate) admission: Hooks,
     /// What is served.
     pub(crate) kinds: Kinds,
     pub(crate) discovery: discovery::Documents,
@@ -63,6 +65,7 @@ impl Apiserver {
             config,
             informed,
             webhooks,
+            admission: Hooks::default(),
             signer,
             allocators,
             nodes,
@@ -239,6 +242,7 @@ impl Apiserver {
             "get" | "list" | "watch" => Bytes::new(),
             _ => body::read(request_body).await?,
         };
+        let origin = Origin::new(&query);
         let mut context = Context {
             server: self,
             user,
@@ -249,8 +253,11 @@ impl Apiserver {
             accept,
             content_type: parts.headers.get(http::header::CONTENT_TYPE).cloned(),
             warnings,
+            origin: &origin,
         };
-        generic::dispatch(&mut context, body).await
+        let answer = generic::dispatch(&mut context, body).await;
+        warnings.append(&mut origin.take_warnings());
+        answer
     }
 }
 

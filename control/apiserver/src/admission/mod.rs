@@ -1,45 +1,157 @@
-//! Admission: what is added to or refused of an object before the kind's validation, in Kubernetes' order. Plain
-//! functions, called one after the other. Here kinds are known by name.
+//! Admission: what is added to or refused of a request before it is written, in Kubernetes' order: the built-in
+//! plugins change the object, then mutating webhooks do; once it is defaulted and validated, validating webhooks may
+//! refuse it, and quota comes last. Plain functions, called one after the other. Here kinds are known by name.
 
+mod certificates;
+mod classes;
+mod conditions;
+mod hooks;
+mod limit_ranger;
 mod namespace;
 mod node_restriction;
+mod origin;
 mod priority;
 mod requester;
 mod service_account;
 
-use crate::{allocate, generic::write::Write};
-use api::Status;
+pub(crate) use hooks::Hooks;
+pub(crate) use origin::Origin;
+
+use crate::{
+    allocate,
+    generic::write::{Via, Write},
+    informed::Snapshot,
+    storage::Stored,
+};
+use api::{Gvk, Revision, Status};
 use registry::Resource;
 use serde_json::Value;
 
-/// A new object.
-pub(crate) async fn create(write: &Write<'_>, object: &mut Value) -> Result<(), Status> {
-    namespace::lifecycle(write, object).await?;
-    if is(write.resource, "", "pods") {
-        service_account::admit(write, object).await?;
-        priority::admit(object)?;
-    }
-    if is(write.resource, "certificates.k8s.io", "certificatesigningrequests") {
-        requester::stamp(write, object);
-    }
-    node_restriction::create(write, object)?;
-    // Mutations that are part of the kind itself (pods: default tolerations).
-    write.resource.strategy.admit(object);
-    Ok(())
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
 }
 
-/// A changed object.
-pub(crate) async fn update(write: &Write<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
-    if is(write.resource, "", "services") {
-        allocate::carry_over(new, old);
+/// One request, as admission sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) write: &'a Write<'a>,
+    pub(crate) operation: Operation,
+    /// The kind of the object, which a subresource may have of its own.
+    pub(crate) kind: &'a Gvk,
+    pub(crate) subresource: &'a str,
+    /// The present object, as it is stored.
+    pub(crate) old: Option<&'a Value>,
+    pub(crate) revision: Option<Revision>,
+}
+
+impl Operation {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
     }
-    Ok(())
+}
+
+/// Changes an object that is to be created or updated. True if a webhook did.
+pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, Status> {
+    let snapshot = call.write.server.informed.latest().await?;
+    mutate_built_in(call, &snapshot, object).await?;
+    hooks::mutate(call, &snapshot, object).await
+}
+
+/// Refuses what has been changed, defaulted and validated.
+pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
+    let snapshot = call.write.server.informed.latest().await?;
+    limit_ranger::check(call, &snapshot, object)?;
+    hooks::validate(call, &snapshot, Some(object)).await
 }
 
 /// An object that is to be deleted.
-pub(crate) fn delete(write: &Write<'_>, old: &Value) -> Result<(), Status> {
+pub(crate) async fn delete(write: &Write<'_>, old: &Stored) -> Result<(), Status> {
     if is(write.resource, "", "namespaces") {
-        namespace::protect(write, old)?;
+        namespace::protect(write, &old.value)?;
+    }
+    let kind = write.resource.gvk();
+    let call = Call {
+        write,
+        operation: Operation::Delete,
+        kind: &kind,
+        subresource: "",
+        old: Some(&old.value),
+        revision: Some(old.revision),
+    };
+    let snapshot = write.server.informed.latest().await?;
+    hooks::mutate(&call, &snapshot, &mut Value::Null).await?;
+    hooks::validate(&call, &snapshot, None).await
+}
+
+/// The built-in plugins that change objects, in order; called again after a webhook changed one.
+async fn mutate_built_in(call: &Call<'_>, snapshot: &Snapshot, object: &mut Value) -> Result<(), Status> {
+    let write = call.write;
+    let resource = write.resource;
+    match (call.operation, call.old) {
+        (Operation::Create, _) if call.subresource.is_empty() => create(call, snapshot, object).await,
+        (Operation::Update, Some(old)) => {
+            if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
+                certificates::check(call, object, old).await?;
+            }
+            if !call.subresource.is_empty() {
+                return Ok(());
+            }
+            if is(resource, "", "services") {
+                allocate::carry_over(object, old);
+            }
+            if is(resource, "", "persistentvolumeclaims") {
+                classes::resize(snapshot, object, old)?;
+            }
+            if is(resource, "scheduling.k8s.io", "priorityclasses") {
+                priority::check_class(snapshot, object)?;
+            }
+            Ok(())
+        }
+        (Operation::Create | Operation::Update | Operation::Delete | Operation::Connect, _) => Ok(()),
+    }
+}
+
+/// A new object.
+async fn create(call: &Call<'_>, snapshot: &Snapshot, object: &mut Value) -> Result<(), Status> {
+    let write = call.write;
+    let resource = write.resource;
+    namespace::lifecycle(write, snapshot, object)?;
+    let is_pod = is(resource, "", "pods");
+    if is_pod {
+        limit_ranger::set_defaults(call, snapshot, object);
+        service_account::admit(write, object).await?;
+    }
+    if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
+        requester::stamp(write, object);
+        certificates::check_subject(call, object)?;
+    }
+    node_restriction::create(write, object)?;
+    if is_pod {
+        priority::admit(snapshot, object)?;
+    }
+    if is(resource, "scheduling.k8s.io", "priorityclasses") {
+        priority::check_class(snapshot, object)?;
+    }
+    // Mutations that are part of the kind itself (pods: default tolerations).
+    resource.strategy.admit(object);
+    if is(resource, "", "persistentvolumeclaims") {
+        classes::storage(snapshot, object);
+    }
+    if is_pod {
+        classes::runtime(write, snapshot, object)?;
+    }
+    if is(resource, "networking.k8s.io", "ingresses") {
+        classes::ingress(snapshot, object);
     }
     Ok(())
 }

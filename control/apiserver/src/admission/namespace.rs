@@ -1,23 +1,24 @@
 //! NamespaceLifecycle: nothing is created in a namespace that is not there or is going.
 
-use crate::{generic::write::Write, storage};
+use crate::{
+    generic::write::Write,
+    informed::{Kind, Snapshot},
+};
 use api::{Gvr, Status, meta};
 use serde_json::Value;
 
 /// Namespaces that cannot be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-pub(super) async fn lifecycle(write: &Write<'_>, object: &Value) -> Result<(), Status> {
+pub(super) fn lifecycle(write: &Write<'_>, snapshot: &Snapshot, object: &Value) -> Result<(), Status> {
     if !write.resource.namespaced {
         return Ok(());
     }
     let name = write.namespace;
-    let key = storage::core_key("namespaces", "", name);
-    let entry = write.server.config.store.get(&key).await.map_err(storage::unavailable)?;
-    let Some(entry) = entry else {
+    let Some(namespace) = snapshot.get(Kind::Namespaces, "", name) else {
         return Err(Status::not_found(&Gvr::new("", "v1", "namespaces"), name));
     };
-    if !meta::is_deleting(&storage::parse(&entry.value)?) {
+    if !meta::is_deleting(&namespace.value) {
         return Ok(());
     }
     let what = format!("unable to create new content in namespace {name} because it is being terminated");

@@ -31,6 +31,7 @@ impl Context<'_> {
             name: &self.target.name,
             via,
             dry_run,
+            origin: self.origin,
         }
     }
 

@@ -186,7 +186,7 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
         let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
         let old = Stored::read(resource, &entry)?;
         preconditions(write, options, &old)?;
-        admission::delete(write, &old.value)?;
+        admission::delete(write, &old).await?;
         let new = next_state(resource, options, &old.value, process::now());
         let goes = may_go(resource, &new);
         if !goes && new == old.value {

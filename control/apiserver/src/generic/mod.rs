@@ -17,6 +17,7 @@ pub(crate) mod write;
 
 use crate::{
     Apiserver,
+    admission::Origin,
     auth::User,
     http::{negotiate::Accept, path::Target, query::Query},
     subresource,
@@ -40,6 +41,7 @@ pub(crate) struct Context<'a> {
     pub(crate) content_type: Option<HeaderValue>,
     /// Become `Warning` headers.
     pub(crate) warnings: &'a mut Vec<String>,
+    pub(crate) origin: &'a Origin,
 }
 
 impl Context<'_> {

@@ -6,7 +6,8 @@ use super::{
     metadata::{self, fit_namespace, may_go},
 };
 use crate::{
-    Apiserver, admission,
+    Apiserver,
+    admission::{self, Call, Operation, Origin},
     auth::User,
     storage::{self, Stored},
 };
@@ -27,6 +28,7 @@ pub(crate) struct Write<'a> {
     pub(crate) via: Via,
     /// Everything but the write itself.
     pub(crate) dry_run: bool,
+    pub(crate) origin: &'a Origin,
 }
 
 /// Which rules an update obeys.
@@ -140,7 +142,9 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
     metadata::stamp(resource, write.namespace, &mut object)?;
     resource.strategy.default(&mut object);
     resource.strategy.prepare_create(&mut object);
-    admission::create(write, &mut object).await?;
+    let kind = resource.gvk();
+    let call = Call { write, operation: Operation::Create, kind: &kind, subresource: "", old: None, revision: None };
+    admission::mutate(&call, &mut object).await?;
     resource.strategy.default(&mut object);
     for attempt in 1.. {
         let mut object = object.clone();
@@ -150,6 +154,7 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
             return Err(Status::invalid(&resource.gvk(), meta::name(&object), errors));
         }
         let reservation = write.server.allocators.reserve(resource, &mut object, None)?;
+        admission::validate(&call, &object).await?;
         let key = storage::key(resource, write.namespace, meta::name(&object));
         let bytes = storage::to_store(resource, &object);
         if write.dry_run {
@@ -245,30 +250,54 @@ fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<b
 
 /// Brings a changed object into the form that is stored, by the rules of the way it came.
 async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), Status> {
-    let (resource, strategy) = (write.resource, &write.resource.strategy);
+    let resource = write.resource;
     meta::remove_resource_version(new);
     meta::remove(new, "managedFields");
     new["apiVersion"] = resource.gvr().api_version().into();
     new["kind"] = resource.kind.as_str().into();
-    let errors = match write.via {
+    let subresource = match write.via {
         Via::Server => return Ok(()),
-        Via::Object => {
-            rules::carry_over(new, &old.value);
-            strategy.default(new);
-            strategy.prepare_update(new, &old.value);
-            admission::update(write, new, &old.value).await?;
-            rules::validate_update(resource, new, &old.value)
-        }
-        Via::Approval => {
-            rules::carry_over(new, &old.value);
-            strategy.prepare_approval(new, &old.value);
-            rules::validate_status_update(resource, new, &old.value)
-        }
-        Via::Status => {
-            rules::carry_over(new, &old.value);
-            strategy.prepare_status_update(new, &old.value);
-            rules::validate_status_update(resource, new, &old.value)
-        }
+        Via::Object => "",
+        Via::Approval => "approval",
+        Via::Status => "status",
     };
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(&resource.gvk(), write.name, errors)) }
+    rules::carry_over(new, &old.value);
+    prepare(write, new, &old.value);
+    let kind = resource.gvk();
+    let call = Call {
+        write,
+        operation: Operation::Update,
+        kind: &kind,
+        subresource,
+        old: Some(&old.value),
+        revision: Some(old.revision),
+    };
+    if admission::mutate(&call, new).await? {
+        // What webhooks changed obeys the same rules.
+        meta::remove_resource_version(new);
+        rules::carry_over(new, &old.value);
+        prepare(write, new, &old.value);
+    }
+    let errors = match write.via {
+        Via::Server | Via::Object => rules::validate_update(resource, new, &old.value),
+        Via::Approval | Via::Status => rules::validate_status_update(resource, new, &old.value),
+    };
+    if !errors.is_empty() {
+        return Err(Status::invalid(&kind, write.name, errors));
+    }
+    admission::validate(&call, new).await
+}
+
+/// What the kind does to an update that came this way.
+fn prepare(write: &Write<'_>, new: &mut Value, old: &Value) {
+    let strategy = &write.resource.strategy;
+    match write.via {
+        Via::Server => {}
+        Via::Object => {
+            strategy.default(new);
+            strategy.prepare_update(new, old);
+        }
+        Via::Approval => strategy.prepare_approval(new, old),
+        Via::Status => strategy.prepare_status_update(new, old),
+    }
 }

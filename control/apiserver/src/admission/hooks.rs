@@ -1,0 +1,353 @@
+//! Admission webhooks: which of them a request concerns, and the calls to them.
+
+mod review;
+mod rules;
+
+use super::Call;
+use crate::{
+    Apiserver,
+    generic::{
+        decode::Decoded,
+        write::{FieldValidation, conform},
+    },
+    informed::{Kind, Snapshot},
+    webhook::{CallError, ClientConfig},
+};
+use api::{LabelSelector, Revision, Status, meta};
+use rules::Rule;
+use serde_json::Value;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Kubernetes' limits and default for `timeoutSeconds`.
+const TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=30;
+const DEFAULT_TIMEOUT_S: u64 = 10;
+/// Kinds no webhook may see: a bad webhook could not be removed any more.
+const EXEMPT_GROUP: &str = "admissionregistration.k8s.io";
+const EXEMPT: [&str; 8] = [
+    "validatingwebhookconfigurations",
+    "mutatingwebhookconfigurations",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "validatingadmissionpolicystatus",
+    "mutatingadmissionpolicystatus",
+];
+
+/// One webhook of a configuration.
+struct Hook {
+    name: String,
+    client: Result<ClientConfig, CallError>,
+    rules: Vec<Rule>,
+    /// `matchPolicy: Equivalent`.
+    equivalent: bool,
+    namespaces: Option<LabelSelector>,
+    objects: Option<LabelSelector>,
+    /// Name and CEL expression.
+    conditions: Vec<(String, String)>,
+    timeout: Duration,
+    on_failure: OnFailure,
+    reinvoked: bool,
+    dry_run: bool,
+}
+
+/// `failurePolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    Fail,
+    Ignore,
+}
+
+/// The parsed webhooks, as of a revision of their configurations.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    mutating: Parsed,
+    validating: Parsed,
+}
+
+#[derive(Default)]
+struct Parsed {
+    at: Mutex<(Revision, Arc<Vec<Hook>>)>,
+}
+
+/// A resource as a webhook is told of it.
+struct Seen {
+    gvk: api::Gvk,
+    gvr: api::Gvr,
+    /// Another version than the request's: objects are converted.
+    resource: Option<Arc<registry::Resource>>,
+}
+
+impl Parsed {
+    fn of(&self, kind: Kind, snapshot: &Snapshot) -> Arc<Vec<Hook>> {
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = snapshot.changed(kind);
+        if at.0 != changed {
+            let hooks = snapshot.all(kind).flat_map(|object| {
+                object.value["webhooks"].as_array().into_iter().flatten().map(read).collect::<Vec<_>>()
+            });
+            *at = (changed, Arc::new(hooks.collect()));
+        }
+        at.1.clone()
+    }
+}
+
+fn read(hook: &Value) -> Hook {
+    let selector = |field: &str| {
+        let selector = &hook[field];
+        selector.as_object().filter(|fields| !fields.is_empty()).and_then(|_| LabelSelector::from_json(selector).ok())
+    };
+    let conditions = hook["matchConditions"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(DEFAULT_TIMEOUT_S);
+    Hook {
+        name: text(&hook["name"]),
+        client: ClientConfig::read(&hook["clientConfig"]),
+        rules: hook["rules"].as_array().into_iter().flatten().map(Rule::read).collect(),
+        equivalent: hook["matchPolicy"] != "Exact",
+        namespaces: selector("namespaceSelector"),
+        objects: selector("objectSelector"),
+        conditions: conditions.map(|one| (text(&one["name"]), text(&one["expression"]))).collect(),
+        timeout: Duration::from_secs(seconds.clamp(*TIMEOUT_S.start(), *TIMEOUT_S.end())),
+        on_failure: if hook["failurePolicy"] == "Ignore" { OnFailure::Ignore } else { OnFailure::Fail },
+        reinvoked: hook["reinvocationPolicy"] == "IfNeeded",
+        dry_run: hook["sideEffects"] == "None" || hook["sideEffects"] == "NoneOnDryRun",
+    }
+}
+
+/// Calls the mutating webhooks one after the other. True if one of them changed the object.
+pub(super) async fn mutate(call: &Call<'_>, snapshot: &Snapshot, object: &mut Value) -> Result<bool, Status> {
+    if snapshot.is_empty(Kind::MutatingWebhooks) || is_exempt(call) {
+        return Ok(false);
+    }
+    let hooks = call.write.server.admission.mutating.of(Kind::MutatingWebhooks, snapshot);
+    let mut changed = false;
+    // Those called, and whether somebody changed the object after them.
+    let mut called: Vec<(&Hook, bool)> = Vec::new();
+    for hook in hooks.iter() {
+        let Some(seen) = hook.concerns(call, snapshot, Some(object))? else { continue };
+        let did = hook.mutate(call, &seen, object).await?;
+        if did {
+            called.iter_mut().for_each(|(_, stale)| *stale = true);
+        }
+        called.push((hook, false));
+        changed |= did;
+    }
+    if !changed {
+        return Ok(false);
+    }
+    let before = object.clone();
+    if call.operation != super::Operation::Delete {
+        super::mutate_built_in(call, snapshot, object).await?;
+    }
+    let mut again = before != *object;
+    for (hook, stale) in called {
+        if (stale || again)
+            && hook.reinvoked
+            && let Some(seen) = hook.concerns(call, snapshot, Some(object))?
+        {
+            again |= hook.mutate(call, &seen, object).await?;
+        }
+    }
+    Ok(changed)
+}
+
+/// Calls the validating webhooks, all at once. `object` is absent in a delete.
+pub(super) async fn validate(call: &Call<'_>, snapshot: &Snapshot, object: Option<&Value>) -> Result<(), Status> {
+    if snapshot.is_empty(Kind::ValidatingWebhooks) || is_exempt(call) {
+        return Ok(());
+    }
+    let hooks = call.write.server.admission.validating.of(Kind::ValidatingWebhooks, snapshot);
+    let mut calls = Vec::new();
+    for hook in hooks.iter() {
+        if let Some(seen) = hook.concerns(call, snapshot, object)? {
+            calls.push(async move { hook.ask(call, &seen, object).await.map(drop) });
+        }
+    }
+    futures::future::join_all(calls).await.into_iter().collect()
+}
+
+fn is_exempt(call: &Call<'_>) -> bool {
+    let resource = call.write.resource;
+    resource.group == EXEMPT_GROUP && EXEMPT.contains(&resource.resource.as_str())
+}
+
+impl Hook {
+    /// As what the webhook wants to see the request, if it does.
+    fn concerns(&self, call: &Call<'_>, snapshot: &Snapshot, object: Option<&Value>) -> Result<Option<Seen>, Status> {
+        let Some(seen) = self.matched(call) else { return Ok(None) };
+        let sides = || object.into_iter().chain(call.old);
+        if let Some(selector) = &self.objects
+            && !sides().any(|object| selector.matches(&meta::labels(object)))
+        {
+            return Ok(None);
+        }
+        if let Some(selector) = &self.namespaces
+            && !in_selected_namespace(selector, call, snapshot, object)?
+        {
+            return Ok(None);
+        }
+        if !self.conditions.is_empty() && !self.conditions_hold(call, object)? {
+            return Ok(None);
+        }
+        if call.write.dry_run && !self.dry_run {
+            return Err(Status::bad_request(format!("admission webhook {:?} does not support dry run", self.name)));
+        }
+        Ok(Some(seen))
+    }
+
+    fn matched(&self, call: &Call<'_>) -> Option<Seen> {
+        let resource = call.write.resource;
+        let fits = |gvr: &api::Gvr| self.rules.iter().any(|rule| rule.fits(call, gvr));
+        let gvr = resource.gvr();
+        if fits(&gvr) {
+            return Some(Seen { gvk: call.kind.clone(), gvr, resource: None });
+        }
+        if !self.equivalent {
+            return None;
+        }
+        let kinds = call.write.server.kinds.snapshot();
+        let other = kinds.resources.iter().find(|other| {
+            let own = other.gvr();
+            other.storage == resource.storage && own != gvr && fits(&own)
+        })?;
+        let gvk =
+            if call.subresource.is_empty() || call.subresource == "status" { other.gvk() } else { call.kind.clone() };
+        Some(Seen { gvk, gvr: other.gvr(), resource: Some(other.clone()) })
+    }
+
+    fn conditions_hold(&self, call: &Call<'_>, object: Option<&Value>) -> Result<bool, Status> {
+        let request = review::request(call, call.kind, &call.write.resource.gvr(), object, "");
+        for (name, expression) in &self.conditions {
+            match super::conditions::holds(expression, &request) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => match self.on_failure {
+                    OnFailure::Ignore => return Ok(false),
+                    OnFailure::Fail => {
+                        let what = format!("failed evaluating match condition {name:?}: {error}");
+                        return Err(Status::forbidden(&call.write.resource.gvr(), call.write.name, &what));
+                    }
+                },
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asks, and puts the webhook's patch into the object. True if that changed it.
+    async fn mutate(&self, call: &Call<'_>, seen: &Seen, object: &mut Value) -> Result<bool, Status> {
+        let shown = (call.operation != super::Operation::Delete).then_some(&*object);
+        let Some(patch) = self.ask(call, seen, shown).await? else { return Ok(false) };
+        if call.operation == super::Operation::Delete {
+            return Ok(false);
+        }
+        let server = call.write.server;
+        let before = convert(server, call, seen.resource.as_deref(), object)?;
+        let patched = api::patch::json::apply(&before, &patch).map_err(|error| Status::internal(error.message))?;
+        let patched = match &seen.resource {
+            Some(other) => convert_back(server, call, other, patched)?,
+            None => patched,
+        };
+        let decoded = Decoded { value: patched, duplicates: Vec::new() };
+        let patched = conform(call.kind, decoded, FieldValidation::Ignore, &mut Vec::new())
+            .map_err(|error| Status::internal(error.message))?;
+        let changed = patched != *object;
+        *object = patched;
+        Ok(changed)
+    }
+
+    /// Calls the webhook: a refusal is an error, a patch the answer.
+    async fn ask(&self, call: &Call<'_>, seen: &Seen, object: Option<&Value>) -> Result<Option<Vec<u8>>, Status> {
+        let server = call.write.server;
+        let uid = process::uuid();
+        let object = object.map(|object| convert(server, call, seen.resource.as_deref(), object)).transpose()?;
+        let old = call.old.map(|old| convert(server, call, seen.resource.as_deref(), old)).transpose()?;
+        let shown = Call { old: old.as_ref(), ..*call };
+        let body = review::whole(review::request(&shown, &seen.gvk, &seen.gvr, object.as_ref(), &uid));
+        let answer = match &self.client {
+            Ok(client) => server.webhooks.call(client, &body, self.timeout).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let answer = answer.map_err(|error| format!("failed to call webhook: {error}"));
+        let read = answer.and_then(|answer| {
+            review::read(&answer, &uid).map_err(|error| format!("received invalid webhook response: {error}"))
+        });
+        match (read, self.on_failure) {
+            (Ok(answer), _) => {
+                for warning in answer.warnings {
+                    call.write.origin.warn(warning);
+                }
+                match answer.refusal {
+                    None => Ok(answer.patch),
+                    Some(result) => Err(review::refusal(&self.name, &result)),
+                }
+            }
+            (Err(error), OnFailure::Ignore) => {
+                tracing::warn!(webhook = self.name, error, "a webhook failed, and may");
+                Ok(None)
+            }
+            (Err(error), OnFailure::Fail) => {
+                Err(Status::internal(format!("failed calling webhook {:?}: {error}", self.name)))
+            }
+        }
+    }
+}
+
+/// The namespace's labels are the Namespace's own where it is the object.
+fn in_selected_namespace(
+    selector: &LabelSelector,
+    call: &Call<'_>,
+    snapshot: &Snapshot,
+    object: Option<&Value>,
+) -> Result<bool, Status> {
+    let resource = call.write.resource;
+    if super::is(resource, "", "namespaces") {
+        let labels = object.or(call.old).map(meta::labels).unwrap_or_default();
+        return Ok(selector.matches(&labels));
+    }
+    if !resource.namespaced {
+        return Ok(true);
+    }
+    let namespace = snapshot.get(Kind::Namespaces, "", call.write.namespace);
+    let namespace =
+        namespace.ok_or_else(|| Status::not_found(&api::Gvr::new("", "v1", "namespaces"), call.write.namespace))?;
+    Ok(selector.matches(&meta::labels(&namespace.value)))
+}
+
+/// The object in another version of its resource.
+fn convert(
+    _server: &Apiserver,
+    call: &Call<'_>,
+    other: Option<&registry::Resource>,
+    object: &Value,
+) -> Result<Value, Status> {
+    let mut object = object.clone();
+    let Some(other) = other else { return Ok(object) };
+    if let Some(conversion) = call.write.resource.conversion {
+        (conversion.to_storage)(&mut object);
+    }
+    if let Some(conversion) = other.conversion {
+        (conversion.from_storage)(&mut object);
+    }
+    object["apiVersion"] = other.api_version().into();
+    Ok(object)
+}
+
+fn convert_back(
+    _server: &Apiserver,
+    call: &Call<'_>,
+    other: &registry::Resource,
+    mut object: Value,
+) -> Result<Value, Status> {
+    if let Some(conversion) = other.conversion {
+        (conversion.to_storage)(&mut object);
+    }
+    if let Some(conversion) = call.write.resource.conversion {
+        (conversion.from_storage)(&mut object);
+    }
+    object["apiVersion"] = call.write.resource.api_version().into();
+    Ok(object)
+}

@@ -1,0 +1,171 @@
+//! Row 32: admission webhooks, against servers with real TLS.
+
+use crate::{
+    fixture::*,
+    webhook_server::{Webhook, patched},
+};
+use serde_json::{Value, json};
+
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+async fn configure(f: &Fixture, path: &str, name: &str, hooks: Value) {
+    let made = f.post(path, json!({"metadata": {"name": name}, "webhooks": hooks})).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+}
+
+fn set(field: &'static str, value: &'static str) -> impl Fn(&Value) -> Value {
+    move |_| patched(json!([{"op": "add", "path": format!("/data/{field}"), "value": value}]))
+}
+
+#[tokio::test]
+async fn row_32_a_mutating_webhook_patches_and_sees_the_request() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(set("added", "yes")).await;
+    configure(&f, MUTATING, "m", json!([hook.hook("m.example.com", json!({}))])).await;
+    let made = f.post(&format!("{MAPS}?fieldManager=me"), config_map("a", json!({}))).await.ok();
+    assert_eq!(made["data"], json!({"k": "v", "added": "yes"}));
+    let asked = hook.asked();
+    let [request] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(request["kind"], json!({"group": "", "version": "v1", "kind": "ConfigMap"}));
+    assert_eq!(request["requestResource"], json!({"group": "", "version": "v1", "resource": "configmaps"}));
+    assert_eq!((&request["operation"], &request["name"]), (&json!("CREATE"), &json!("a")));
+    assert_eq!((&request["namespace"], &request["dryRun"]), (&json!("default"), &json!(false)));
+    assert_eq!(request["userInfo"]["username"], "admin");
+    assert_eq!((&request["object"]["kind"], &request["oldObject"]), (&json!("ConfigMap"), &Value::Null));
+    assert_eq!(request["options"]["fieldManager"], "me");
+    f.merge(&format!("{MAPS}/a"), json!({"data": {"k": "w"}})).await.ok();
+    let asked = hook.asked();
+    assert_eq!(asked[0]["operation"], "UPDATE");
+    assert_eq!((&asked[0]["oldObject"]["data"]["k"], &asked[0]["object"]["data"]["k"]), (&json!("v"), &json!("w")));
+    assert_eq!(asked[0]["oldObject"]["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn row_32_a_refusal_carries_the_webhooks_words() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(|review| match review["request"]["object"]["metadata"]["name"].as_str().unwrap() {
+        "message" => json!({"allowed": false, "status": {"message": "no way", "code": 403, "reason": "Forbidden"}}),
+        "reason" => json!({"allowed": false, "status": {"reason": "NotAcceptable"}}),
+        "bare" => json!({"allowed": false}),
+        _ => json!({"allowed": true, "warnings": ["careful", "now"]}),
+    })
+    .await;
+    configure(&f, VALIDATING, "v", json!([hook.hook("v.example.com", json!({}))])).await;
+    let denied = "admission webhook \"v.example.com\" denied the request";
+    for (name, code, reason, message) in [
+        ("message", 403, "Forbidden", format!("{denied}: no way")),
+        ("reason", 400, "NotAcceptable", format!("{denied}: NotAcceptable")),
+        ("bare", 400, "", format!("{denied} without explanation")),
+    ] {
+        let answer = f.post(MAPS, config_map(name, json!({}))).await;
+        assert_eq!(answer.refused(), (code, reason.to_owned(), message));
+        assert_eq!(f.get(&format!("{MAPS}/{name}")).await.code, 404);
+    }
+    let answer = f.post(MAPS, config_map("fine", json!({}))).await;
+    let warnings: Vec<&str> = answer.headers.get_all("warning").iter().map(|text| text.to_str().unwrap()).collect();
+    assert_eq!(warnings, ["299 - \"careful\"", "299 - \"now\""]);
+}
+
+#[tokio::test]
+async fn row_32_failure_policy_decides_when_a_webhook_does_not_answer() {
+    let f = Fixture::new().await;
+    let hook = Webhook::raw(|_| json!({"kind": "Nonsense"})).await;
+    let gone = json!({"url": "https://127.0.0.1:1/", "caBundle": hook.ca_bundle});
+    let ignore = hook.hook("i.example.com", json!({"failurePolicy": "Ignore", "clientConfig": gone}));
+    configure(&f, VALIDATING, "ignored", json!([ignore])).await;
+    f.post(MAPS, config_map("a", json!({}))).await.ok();
+    let fail = hook.hook("f.example.com", json!({"clientConfig": gone, "timeoutSeconds": 5}));
+    configure(&f, VALIDATING, "v", json!([fail])).await;
+    let (code, reason, message) = f.post(MAPS, config_map("b", json!({}))).await.refused();
+    assert_eq!((code, reason.as_str()), (500, "InternalError"));
+    assert_eq!(
+        message,
+        "Internal error occurred: failed calling webhook \"f.example.com\": failed to call webhook: \
+         Post \"https://127.0.0.1:1/?timeout=5s\": dial tcp 127.0.0.1:1: connect: connection refused"
+    );
+    f.delete(&format!("{VALIDATING}/v"), json!({})).await.ok();
+    configure(&f, VALIDATING, "bad", json!([hook.hook("b.example.com", json!({}))])).await;
+    let (_, _, message) = f.post(MAPS, config_map("b", json!({}))).await.refused();
+    assert!(message.contains("received invalid webhook response: expected webhook response of"), "{message}");
+    // A webhook cannot keep its own configuration from being removed.
+    let all = json!({"rules": [{
+        "operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"],
+    }]});
+    configure(&f, VALIDATING, "all", json!([hook.hook("all.example.com", all)])).await;
+    f.delete(&format!("{VALIDATING}/all"), json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn row_32_selectors_rules_and_order() {
+    let f = Fixture::new().await;
+    let first = Webhook::start(set("order", "first")).await;
+    let second = Webhook::start(set("order", "second")).await;
+    configure(&f, MUTATING, "b", json!([second.hook("b.example.com", json!({}))])).await;
+    let chosen = json!({"objectSelector": {"matchLabels": {"seen": "yes"}}, "reinvocationPolicy": "IfNeeded"});
+    configure(&f, MUTATING, "a", json!([first.hook("a.example.com", chosen)])).await;
+    let made = f.post(MAPS, config_map("a", json!({}))).await.ok();
+    assert_eq!((&made["data"]["order"], first.asked().len()), (&json!("second"), 0));
+    second.asked();
+    // `b` changes what `a` did, so `a` is asked once more, and `b` is not.
+    let made = f.post(MAPS, config_map("b", json!({"seen": "yes"}))).await.ok();
+    assert_eq!((first.asked().len(), second.asked().len()), (2, 1));
+    assert_eq!(made["data"]["order"], "first");
+    let elsewhere = Webhook::start(|_| json!({"allowed": false})).await;
+    let namespaces = json!({"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["default"]},
+    ]}});
+    configure(&f, VALIDATING, "v", json!([elsewhere.hook("v.example.com", namespaces)])).await;
+    f.post(MAPS, config_map("c", json!({}))).await.ok();
+    assert_eq!(f.post("/api/v1/namespaces/kube-public/configmaps", config_map("c", json!({}))).await.code, 400);
+}
+
+#[tokio::test]
+async fn row_32_dry_run_asks_only_webhooks_without_side_effects() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(set("dry", "asked")).await;
+    configure(&f, MUTATING, "m", json!([hook.hook("m.example.com", json!({"sideEffects": "NoneOnDryRun"}))])).await;
+    let made = f.post(&format!("{MAPS}?dryRun=All"), config_map("a", json!({}))).await.ok();
+    assert_eq!((&made["data"]["dry"], &hook.asked()[0]["dryRun"]), (&json!("asked"), &json!(true)));
+    assert_eq!(f.get(&format!("{MAPS}/a")).await.code, 404);
+}
+
+#[tokio::test]
+async fn row_32_delete_and_status_have_webhooks_too() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(|review| {
+        let request = &review["request"];
+        json!({"allowed": request["operation"] != "DELETE" || request["oldObject"]["data"]["k"] != "v"})
+    })
+    .await;
+    let rules = json!({"rules": [
+        {"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]},
+        {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/status"]},
+    ]});
+    configure(&f, VALIDATING, "v", json!([hook.hook("v.example.com", rules)])).await;
+    f.post(MAPS, config_map("a", json!({}))).await.ok();
+    let (_, _, message) = f.delete(&format!("{MAPS}/a"), json!({})).await.refused();
+    assert_eq!(message, "admission webhook \"v.example.com\" denied the request without explanation");
+    let asked = hook.asked();
+    assert_eq!((&asked[0]["object"], &asked[0]["name"]), (&Value::Null, &json!("a")));
+    f.post(PODS, pod("p")).await.ok();
+    f.merge(&format!("{PODS}/p"), json!({"metadata": {"labels": {"x": "y"}}})).await.ok();
+    assert_eq!(hook.asked().len(), 0);
+    f.merge(&format!("{PODS}/p/status"), json!({"status": {"phase": "Running"}})).await.ok();
+    assert_eq!(hook.asked()[0]["subResource"], "status");
+}
+
+#[tokio::test]
+async fn row_32_a_webhook_behind_a_service_is_found() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(set("by", "service")).await;
+    let service = json!({"metadata": {"name": "hook"}, "spec": {"type": "ExternalName", "externalName": "localhost"}});
+    f.post(SERVICES, service).await.ok();
+    let client = json!({"clientConfig": {
+        "service": {"namespace": "default", "name": "hook", "path": "/mutate", "port": hook.port},
+        "caBundle": hook.ca_bundle,
+    }});
+    configure(&f, MUTATING, "m", json!([hook.hook("m.example.com", client)])).await;
+    let made = f.post(MAPS, config_map("a", json!({}))).await.ok();
+    assert_eq!(made["data"]["by"], "service");
+}
