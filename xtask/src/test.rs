@@ -20,6 +20,10 @@ pub enum Extent {
 
 /// Generated cases a property for `--long`.
 const LONG_CASES: &str = "20000";
+/// For how long the histories of the stores are recorded, in seconds, beside everything else.
+const ROBUSTNESS: &str = "GANNET_TEST_ROBUSTNESS_S";
+const USUAL_ROBUSTNESS: &str = "120";
+const LONG_ROBUSTNESS: &str = "3600";
 
 #[derive(Default)]
 struct Counts {
@@ -53,8 +57,27 @@ pub fn run(extent: Extent) -> anyhow::Result<()> {
     if extent == Extent::Long {
         tests.env("GANNET_TEST_LONG", "1").env("PROPTEST_CASES", LONG_CASES);
     }
+    let robustness = std::thread::spawn(move || robustness(extent));
     counts.add(&mut tests)?;
+    counts.check("robustness of the stores", robustness.join().unwrap_or_else(|_| bail!("panicked")));
     counts.conclude()
+}
+
+/// Linearizability and watches of the stores, for minutes: it mostly waits, so it runs beside the other tests. Its
+/// output comes at once, when it is over.
+fn robustness(extent: Extent) -> anyhow::Result<()> {
+    let seconds = if extent == Extent::Long { LONG_ROBUSTNESS } else { USUAL_ROBUSTNESS };
+    let output = build::inner_cargo()
+        .env(ROBUSTNESS, seconds)
+        .args(["test", "--quiet", "--package", "store", "--test", "robustness", "--", "--nocapture"])
+        .output()?;
+    for line in String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("violations")) {
+        step("ok", line);
+    }
+    if !output.status.success() {
+        bail!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }
 
 impl Counts {

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::{EtcdConfig, EtcdTls};
+use crate::{EtcdConfig, EtcdTls};
 
 /// What the engines of all tests run on: a test's own runtime may end before its store.
 static RUNTIME: LazyLock<Runtime> =
