@@ -13,7 +13,9 @@ mod encode;
 mod tests;
 mod wire;
 
-pub use encode::{EncodeError, encode, encode_partial, envelope, list_head, list_item, message_of, watch_frame};
+pub use encode::{
+    ENVELOPE_TAIL, EncodeError, encode, envelope, envelope_head, list_head, list_item, partial_list_item, watch_frame,
+};
 pub use wire::WireError;
 use wire::{Content, Reader};
 

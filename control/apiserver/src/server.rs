@@ -11,10 +11,11 @@ use crate::{
         token::Signer,
     },
     bootstrap, discovery, event_ttl,
-    generic::{self, Context},
+    generic::{self, Context, writer::has_protobuf},
     health,
     http::{
-        body, listener, negotiate,
+        body, gzip, listener,
+        negotiate::{self, Offer},
         path::{self, Path, Target},
         query::Query,
         respond,
@@ -46,6 +47,8 @@ pub struct Apiserver {
     pub(crate) admission: Hooks,
     /// What is served.
     pub(crate) kinds: Kinds,
+    /// What events became, shared by all watches.
+    pub(crate) recent: generic::watch::Recent,
     pub(crate) discovery: discovery::Documents,
     pub(crate) openapi: openapi::Documents,
     /// Set by `serve`: long answers (watches, logs) end with it.
@@ -70,6 +73,7 @@ impl Apiserver {
             allocators,
             nodes,
             kinds: Kinds::new(),
+            recent: generic::watch::Recent::new(),
             discovery: discovery::Documents::new(),
             openapi: openapi::Documents::new(),
             shutdown: OnceLock::new(),
@@ -104,11 +108,14 @@ impl Apiserver {
             return self.extra(request).await;
         }
         let head = request.method() == Method::HEAD;
+        let packed = gzip::accepted(request.headers());
+        let media = negotiate::error_media(request.headers());
         let mut warnings = Vec::new();
-        let mut response = match self.answer(request, &mut warnings).await {
-            Ok(response) => response,
-            Err(status) => respond::status(&status),
+        let answered = match self.answer(request, &mut warnings).await {
+            Ok(response) => gzip::wrap(response, packed).await,
+            refused => refused,
         };
+        let mut response = answered.unwrap_or_else(|status| respond::status_in(&status, media));
         for warning in &warnings {
             add_warning(&mut response, warning);
         }
@@ -136,7 +143,8 @@ impl Apiserver {
         request: Request<Body>,
         warnings: &mut Vec<String>,
     ) -> Result<Response<Body>, Status> {
-        let parsed = path::parse(request.uri().path())?;
+        let without_watch = path::without_watch(request.uri().path());
+        let parsed = path::parse(without_watch.as_deref().unwrap_or(request.uri().path()))?;
         let query = Query::parse(request.uri().query())?;
         let (parts, request_body) = request.into_parts();
         let user = auth::authenticate(self, &parts).await?;
@@ -148,10 +156,11 @@ impl Apiserver {
                 self.document(&parts, &path, &segments, &query).await
             }
             Path::Resource(target) => {
-                let verb = path::verb(&parts.method, &target, query.flag("watch")).ok_or_else(|| {
-                    let gvr = Gvr::new(&target.group, &target.version, &target.resource);
-                    Status::method_not_allowed(&gvr, parts.method.as_str())
-                })?;
+                let verb = path::verb(&parts.method, &target, without_watch.is_some() || query.flag("watch"))
+                    .ok_or_else(|| {
+                        let gvr = Gvr::new(&target.group, &target.version, &target.resource);
+                        Status::method_not_allowed(&gvr, parts.method.as_str())
+                    })?;
                 let field_selector = query.get("fieldSelector").unwrap_or_default();
                 let object = Object::Resource { target: &target, field_selector };
                 authorize(self, &user, &Attributes { verb, object }).await?;
@@ -236,7 +245,16 @@ impl Apiserver {
         if subresource::is_stream(&target.subresource) {
             return subresource::stream(self, &resource, &target, &query, request).await;
         }
-        let accept = negotiate::accept(request.headers())?;
+        let accept = negotiate::choose(
+            request.headers(),
+            Offer {
+                protobuf: has_protobuf(&resource),
+                forms: true,
+                stream: verb == "watch",
+                text: !target.subresource.is_empty(),
+            },
+        )?;
+        let gzip = gzip::accepted(request.headers());
         let (parts, request_body) = request.into_parts();
         let body = match verb {
             "get" | "list" | "watch" => Bytes::new(),
@@ -251,6 +269,7 @@ impl Apiserver {
             verb,
             query,
             accept,
+            gzip,
             content_type: parts.headers.get(http::header::CONTENT_TYPE).cloned(),
             warnings,
             origin: &origin,

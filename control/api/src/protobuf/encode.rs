@@ -27,10 +27,10 @@ pub fn encode(object: &Value) -> Result<Vec<u8>, EncodeError> {
     match (gvk.group.as_str(), gvk.kind.as_str()) {
         (META, "PartialObjectMetadata") => partial_into(&mut message, object),
         (META, "PartialObjectMetadataList") => {
-            let items = if gvk.version == "v1" { 2 } else { 1 };
-            nested(&mut message, 3 - items, |out| message_into(out, named(LIST_META), &object["metadata"]));
+            let beta = gvk.version == "v1beta1";
+            message = list_head(&object["metadata"], beta);
             for item in object["items"].as_array().into_iter().flatten() {
-                nested(&mut message, items, |out| partial_into(out, item));
+                partial_list_item(&mut message, item, beta);
             }
         }
         _ => {
@@ -42,41 +42,27 @@ pub fn encode(object: &Value) -> Result<Vec<u8>, EncodeError> {
     Ok(envelope(&gvk, &message))
 }
 
-/// An object's metadata alone, with its envelope.
-#[must_use]
-pub fn encode_partial(object: &Value, version: &str) -> Vec<u8> {
-    let mut message = Vec::new();
-    partial_into(&mut message, object);
-    envelope(&Gvk::new(META, version, "PartialObjectMetadata"), &message)
-}
-
 /// Whether a kind has a protobuf form.
 pub(super) fn has_message(schema: &Schema) -> bool {
     !schema.definition().message.is_empty()
 }
 
-/// An object's own message, without envelope.
-#[must_use]
-pub fn message_of(schema: Schema, object: &Value) -> Vec<u8> {
-    let mut out = Vec::new();
-    message_into(&mut out, schema.definition(), object);
-    out
-}
-
 /// `k8s\0` and the envelope around a message.
 #[must_use]
 pub fn envelope(gvk: &Gvk, message: &[u8]) -> Vec<u8> {
-    let mut out = envelope_head(gvk, message.len(), message.len() + 8);
+    let mut out = envelope_head(gvk, message.len());
     out.extend_from_slice(message);
     out.extend_from_slice(ENVELOPE_TAIL);
     out
 }
 
-/// `contentEncoding` and `contentType`, both empty.
-const ENVELOPE_TAIL: &[u8] = &[0x1a, 0, 0x22, 0];
+/// `contentEncoding` and `contentType`, both empty: what follows a message in its envelope.
+pub const ENVELOPE_TAIL: &[u8] = &[0x1a, 0, 0x22, 0];
 
-fn envelope_head(gvk: &Gvk, length: usize, room: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(room + 64);
+/// The envelope up to a message of this length; after it comes [`ENVELOPE_TAIL`].
+#[must_use]
+pub fn envelope_head(gvk: &Gvk, length: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
     out.extend_from_slice(MAGIC);
     nested(&mut out, 1, |out| {
         put_bytes(out, 1, gvk.api_version().as_bytes());
@@ -87,17 +73,27 @@ fn envelope_head(gvk: &Gvk, length: usize, room: usize) -> Vec<u8> {
     out
 }
 
-/// The start of a list whose items follow: the `metadata` field of its message.
+/// Where the `metadata` and the `items` of a list are. One list has them the other way round.
+fn list_numbers(beta_metadata: bool) -> (u32, u32) {
+    if beta_metadata { (2, 1) } else { (1, 2) }
+}
+
+/// The start of a list's message, before its items. `beta_metadata`: a PartialObjectMetadataList of v1beta1.
 #[must_use]
-pub fn list_head(metadata: &Value) -> Vec<u8> {
+pub fn list_head(metadata: &Value, beta_metadata: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    nested(&mut out, 1, |out| message_into(out, named(LIST_META), metadata));
+    nested(&mut out, list_numbers(beta_metadata).0, |out| message_into(out, named(LIST_META), metadata));
     out
 }
 
 /// Appends one item to a list's message.
 pub fn list_item(out: &mut Vec<u8>, schema: Schema, item: &Value) {
     nested(out, 2, |out| message_into(out, schema.definition(), item));
+}
+
+/// Appends the metadata of one item to the message of a PartialObjectMetadataList.
+pub fn partial_list_item(out: &mut Vec<u8>, item: &Value, beta_metadata: bool) {
+    nested(out, list_numbers(beta_metadata).1, |out| partial_into(out, item));
 }
 
 /// A frame of a watch: four bytes of length, then a WatchEvent around an object's body.

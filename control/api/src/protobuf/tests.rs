@@ -178,7 +178,6 @@ fn metadata_alone() {
     let object = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "x"}});
     let body = body(&object);
     assert!(body.windows(6).any(|w| w == [0x12, 5, 0x0a, 3, 0x0a, 1]), "{body:x?}");
-    assert_eq!(encode_partial(&object, "v1"), body);
     let custom = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}});
     assert!(matches!(encode(&custom), Err(EncodeError::UnknownKind(_))));
 }

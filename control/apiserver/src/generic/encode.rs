@@ -3,70 +3,111 @@
 use super::{Context, table};
 use crate::{
     http::{
-        negotiate::{Form, Media},
+        negotiate::{Accept, Form, Media, MetaVersion},
         respond,
     },
     storage::{self, Stored},
 };
-use api::{Revision, Status};
+use api::{Revision, Status, meta, protobuf};
 use bytes::Bytes;
 use client::Body;
-use http::{HeaderValue, Response};
+use http::Response;
 use registry::Resource;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+/// How one request wants its objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) accept: Accept,
+    pub(crate) include: table::Include,
+}
+
+impl Style {
+    /// What the request asks for; 400 for an `includeObject` that means nothing.
+    pub(crate) fn of(context: &Context<'_>) -> Result<Self, Status> {
+        Ok(Self { accept: context.accept, include: table::Include::of(&context.query)? })
+    }
+}
 
 /// Answers one object.
 pub(crate) fn object(context: &Context<'_>, code: u16, stored: &Stored) -> Result<Response<Body>, Status> {
     let bytes = match context.accept.form {
         Form::Object => stored.served(),
-        Form::Metadata => storage::write(&partial(&stored.versioned())),
+        Form::Metadata => storage::write(&partial(&stored.versioned(), context.accept.version)),
         Form::Table => {
-            let include = table::Include::of(&context.query)?;
-            let mut out = Vec::new();
-            let row = table::row(&context.resource, &stored.versioned(), include, process::now());
-            table::write(
-                &mut out,
-                &context.resource,
-                true,
-                &json!({"resourceVersion": stored.revision.to_string()}),
-                &[row],
-            );
-            out.into()
+            let style = Style::of(context)?;
+            let object = stored.versioned();
+            let row = table::row(&context.resource, &object, style, process::now());
+            let metadata = json!({"resourceVersion": meta::resource_version(&object)});
+            table::write(&context.resource, style, table::Columns::Sent, &metadata, &[row]).into()
         }
     };
     media(context, code, bytes)
 }
 
-/// Answers JSON bytes, as YAML if that is wanted.
+/// Answers JSON bytes in the medium that is wanted.
 pub(crate) fn media(context: &Context<'_>, code: u16, bytes: Bytes) -> Result<Response<Body>, Status> {
-    match context.accept.media {
-        Media::Json => Ok(respond::json_bytes(code, bytes)),
-        Media::Yaml => {
-            let value: Value = storage::parse(&bytes)?;
-            let text = serde_saphyr::to_string(&value).map_err(Status::internal)?;
-            Ok(respond::bytes_of(code, HeaderValue::from_static("application/yaml"), text.into()))
-        }
-    }
+    respond::in_media(code, context.accept.media, bytes)
 }
 
 /// The object's metadata alone.
-pub(crate) fn partial(object: &Value) -> Value {
+pub(crate) fn partial(object: &Value, version: MetaVersion) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": version.api_version(),
         "metadata": object.get("metadata").cloned().unwrap_or_else(|| Value::Object(Map::new())),
     })
 }
 
-/// One object's stored bytes in a form, for lists and watches.
-pub(crate) fn item(resource: &Resource, form: Form, bytes: &Bytes, revision: Revision) -> Result<Bytes, Status> {
-    match form {
-        Form::Object => Ok(storage::served(&storage::view(resource, bytes)?, revision)),
-        Form::Metadata => Ok(storage::write(&partial(&versioned(resource, bytes, revision)?))),
-        Form::Table => {
-            let object = versioned(resource, bytes, revision)?;
-            Ok(storage::write(&table::row(resource, &object, table::Include::Metadata, process::now())))
+/// The part of stored bytes that metadata answers need.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// One object's stored bytes as JSON in an object or metadata form, with the resourceVersion, appended.
+pub(crate) fn json_into(
+    out: &mut Vec<u8>,
+    resource: &Resource,
+    accept: Accept,
+    bytes: &Bytes,
+    revision: Revision,
+) -> Result<(), Status> {
+    let bytes = storage::view(resource, bytes)?;
+    match accept.form {
+        Form::Object | Form::Table => meta::splice_revision_into(out, &bytes, revision),
+        Form::Metadata => {
+            let head: Head<'_> = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+            let metadata = head.metadata.map_or("{}", RawValue::get);
+            let version = accept.version.api_version();
+            let text = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"{version}","metadata":{metadata}}}"#);
+            meta::splice_revision_into(out, text.as_bytes(), revision);
         }
+    }
+    Ok(())
+}
+
+/// One object's stored bytes as a protobuf body, with its envelope.
+pub(crate) fn protobuf_body(
+    resource: &Resource,
+    accept: Accept,
+    bytes: &Bytes,
+    revision: Revision,
+) -> Result<Vec<u8>, Status> {
+    let object = versioned(resource, bytes, revision)?;
+    body_of(&object, accept)
+}
+
+/// A value as a body of its own.
+pub(crate) fn body_of(object: &Value, accept: Accept) -> Result<Vec<u8>, Status> {
+    match (accept.media, accept.form) {
+        (Media::Protobuf, Form::Metadata) => {
+            Ok(protobuf::encode(&partial(object, accept.version)).map_err(Status::internal)?)
+        }
+        (Media::Protobuf, Form::Object | Form::Table) => protobuf::encode(object).map_err(Status::internal),
+        (Media::Json | Media::Yaml, _) => Ok(serde_json::to_vec(object).expect("a JSON value is writable")),
     }
 }
 

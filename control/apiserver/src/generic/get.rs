@@ -1,30 +1,37 @@
 //! get: one object.
 
-use super::{Context, encode};
-use crate::storage::{self, Stored};
-use api::{Revision, Status};
+use super::{Context, encode, revision};
+use crate::{
+    http::{negotiate::Accept, respond},
+    storage::{self, Stored},
+};
+use api::Status;
 use client::Body;
 use http::Response;
+use store::Entry;
 
 pub(crate) async fn get(context: &Context<'_>) -> Result<Response<Body>, Status> {
-    let stored = read(context).await?;
-    if let Some(wanted) = context.query.get("resourceVersion") {
-        let wanted: Revision =
-            wanted.parse().map_err(|_| Status::bad_request(format!("invalid resource version: {wanted:?}")))?;
-        let current = context.server.config.store.revision();
-        if wanted > current {
-            return Err(Status::too_large_resource_version(wanted.0, current.0));
-        }
+    if let Some(wanted) = revision::wanted(context)? {
+        revision::reach(context.server.config.store.as_ref(), wanted).await?;
     }
-    encode::object(context, 200, &stored)
+    if context.accept != Accept::PLAIN {
+        return encode::object(context, 200, &read(context).await?);
+    }
+    // What is asked for is what is stored: nothing needs to be parsed.
+    let entry = entry(context).await?;
+    let mut bytes = Vec::with_capacity(entry.value.len() + 64);
+    encode::json_into(&mut bytes, &context.resource, context.accept, &entry.value, entry.modified)?;
+    Ok(respond::json_bytes(200, bytes.into()))
 }
 
 /// The request's object, or 404.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Stored, Status> {
+    Stored::read(&context.resource, &entry(context).await?)
+}
+
+async fn entry(context: &Context<'_>) -> Result<Entry, Status> {
     let target = &context.target;
     let key = storage::key(&context.resource, &target.namespace, &target.name);
-    match context.server.config.store.get(&key).await.map_err(storage::unavailable)? {
-        Some(entry) => Stored::read(&context.resource, &entry),
-        None => Err(Status::not_found(&context.resource.gvr(), &target.name)),
-    }
+    let entry = context.server.config.store.get(&key).await.map_err(storage::unavailable)?;
+    entry.ok_or_else(|| Status::not_found(&context.resource.gvr(), &target.name))
 }

@@ -9,11 +9,14 @@ pub(crate) mod get;
 mod list;
 mod metadata;
 pub(crate) mod patch;
+mod revision;
 mod selection;
 mod table;
+mod token;
 mod update;
-mod watch;
+pub(crate) mod watch;
 pub(crate) mod write;
+pub(crate) mod writer;
 
 use crate::{
     Apiserver,
@@ -38,6 +41,8 @@ pub(crate) struct Context<'a> {
     pub(crate) verb: &'static str,
     pub(crate) query: Query,
     pub(crate) accept: Accept,
+    /// The client takes gzip.
+    pub(crate) gzip: bool,
     pub(crate) content_type: Option<HeaderValue>,
     /// Become `Warning` headers.
     pub(crate) warnings: &'a mut Vec<String>,

@@ -4,7 +4,9 @@ use crate::{http::query::Query, storage};
 use api::{FieldSelector, LabelSelector, Status, meta, selector::FieldTerm};
 use bytes::Bytes;
 use registry::Resource;
+use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Parsed selectors. Empty ones are `None`, so that nothing needs to be parsed for them.
 #[derive(Debug, Clone)]
@@ -49,23 +51,66 @@ impl Selection {
     /// Does the object match?
     pub(crate) fn matches(&self, resource: &Resource, object: &Value) -> bool {
         self.labels.as_ref().is_none_or(|labels| labels.matches(&meta::labels(object)))
-            && self.fields.as_ref().is_none_or(|fields| {
-                fields.terms.iter().all(|term| {
-                    let value = match term.field.as_str() {
-                        "metadata.name" => meta::name(object).to_owned(),
-                        "metadata.namespace" => meta::namespace(object).to_owned(),
-                        other => resource.strategy.field(object, other).unwrap_or_default(),
-                    };
-                    (value == term.value) != term.negated
-                })
-            })
+            && self.matches_fields(resource, object)
     }
 
-    /// [`Selection::matches`] on stored bytes, which are only parsed if there is a selector.
-    pub(crate) fn matches_bytes(&self, resource: &Resource, bytes: &Bytes) -> bool {
-        let value = || serde_json::from_slice::<Value>(&storage::view(resource, bytes).ok()?).ok();
-        self.is_everything() || value().is_some_and(|object| self.matches(resource, &object))
+    /// [`Selection::matches`] on what was read once for all watches.
+    pub(crate) fn matches_facts(&self, resource: &Resource, facts: &Facts) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.matches(&facts.labels))
+            && self.matches_fields(resource, &facts.object)
     }
+
+    fn matches_fields(&self, resource: &Resource, object: &Value) -> bool {
+        let terms = self.fields.as_ref().map_or(&[][..], |fields| &fields.terms);
+        terms.iter().all(|term| {
+            let is = match term.field.as_str() {
+                "metadata.name" => meta::name(object) == term.value,
+                "metadata.namespace" => meta::namespace(object) == term.value,
+                other => resource.strategy.field(object, other).unwrap_or_default() == term.value,
+            };
+            is != term.negated
+        })
+    }
+
+    /// [`Selection::matches`] on stored bytes, of which as little is parsed as the selectors need.
+    pub(crate) fn matches_bytes(&self, resource: &Resource, bytes: &Bytes) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let Ok(bytes) = storage::view(resource, bytes) else { return false };
+        if self.fields.is_some() {
+            return serde_json::from_slice(&bytes).is_ok_and(|object| self.matches(resource, &object));
+        }
+        let labels = self.labels.as_ref();
+        serde_json::from_slice::<Labelled>(&bytes)
+            .is_ok_and(|head| labels.is_none_or(|labels| labels.matches(&head.metadata.labels)))
+    }
+}
+
+/// What selectors ask of an object.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    labels: BTreeMap<String, String>,
+    pub(crate) object: Value,
+}
+
+impl Facts {
+    pub(crate) fn of(object: Value) -> Self {
+        Self { labels: meta::labels(&object), object }
+    }
+}
+
+/// The labels of stored bytes.
+#[derive(Deserialize)]
+struct Labelled {
+    #[serde(default)]
+    metadata: LabelledMetadata,
+}
+
+#[derive(Deserialize, Default)]
+struct LabelledMetadata {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 impl Selection {

@@ -1,6 +1,6 @@
 //! Server-side tables: columns and cells come from the registry.
 
-use super::encode;
+use super::encode::{Style, partial};
 use crate::http::query::Query;
 use api::Status;
 use jiff::Timestamp;
@@ -13,6 +13,13 @@ pub(crate) enum Include {
     None,
     Metadata,
     Object,
+}
+
+/// Watches send the columns with their first event only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    Sent,
+    Left,
 }
 
 impl Include {
@@ -28,35 +35,41 @@ impl Include {
 }
 
 /// One row. `object` carries its resourceVersion.
-pub(crate) fn row(resource: &Resource, object: &Value, include: Include, now: Timestamp) -> Value {
-    let mut row = json!({"cells": resource.strategy.row(object, now)});
-    match include {
-        Include::None => row["object"] = Value::Null,
-        Include::Metadata => row["object"] = encode::partial(object),
-        Include::Object => row["object"] = object.clone(),
-    }
-    row
+pub(crate) fn row(resource: &Resource, object: &Value, style: Style, now: Timestamp) -> Value {
+    let shown = match style.include {
+        Include::None => Value::Null,
+        Include::Metadata => partial(object, style.accept.version),
+        Include::Object => object.clone(),
+    };
+    json!({"cells": resource.strategy.row(object, now), "object": shown})
 }
 
-/// Writes a whole table. Watches send the columns with their first event only.
-pub(crate) fn write(out: &mut Vec<u8>, resource: &Resource, with_columns: bool, metadata: &Value, rows: &[Value]) {
-    let columns: Vec<Value> = if with_columns {
-        let column = |column: &registry::Column| {
-            json!({
-                "name": column.name, "type": column.kind, "format": column.format,
-                "description": column.description, "priority": column.priority,
-            })
-        };
-        resource.columns.iter().map(column).collect()
-    } else {
-        Vec::new()
+/// The table up to its first row.
+pub(crate) fn head(resource: &Resource, style: Style, columns: Columns, metadata: &Value) -> Vec<u8> {
+    let column = |column: &registry::Column| {
+        json!({
+            "name": column.name, "type": column.kind, "format": column.format,
+            "description": column.description, "priority": column.priority,
+        })
     };
-    let table = json!({
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata,
-        "columnDefinitions": columns,
-        "rows": rows,
-    });
-    serde_json::to_writer(out, &table).expect("writing to memory does not fail");
+    let columns: Value = match columns {
+        Columns::Sent => resource.columns.iter().map(column).collect(),
+        Columns::Left => Value::Array(Vec::new()),
+    };
+    let version = style.accept.version.api_version();
+    format!(r#"{{"kind":"Table","apiVersion":"{version}","metadata":{metadata},"columnDefinitions":{columns},"rows":["#)
+        .into_bytes()
+}
+
+/// A whole table.
+pub(crate) fn write(resource: &Resource, style: Style, columns: Columns, metadata: &Value, rows: &[Value]) -> Vec<u8> {
+    let mut out = head(resource, style, columns, metadata);
+    for (index, row) in rows.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut out, row).expect("writing to memory does not fail");
+    }
+    out.extend_from_slice(b"]}");
+    out
 }

@@ -48,6 +48,19 @@ pub(crate) fn parse(path: &str) -> Result<Path, Status> {
     })
 }
 
+/// A path of the old form `/api/v1/watch/...` is a watch of what it is without `watch`.
+pub(crate) fn without_watch(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("/api/").or_else(|| path.strip_prefix("/apis/"))?;
+    let root = &path[..path.len() - rest.len()];
+    let parts = if root == "/api/" { 1 } else { 2 };
+    let mut segments: Vec<&str> = rest.split('/').collect();
+    if segments.get(parts) != Some(&"watch") || segments.get(parts + 1).is_none_or(|next| next.is_empty()) {
+        return None;
+    }
+    segments.remove(parts);
+    Some(format!("{root}{}", segments.join("/")))
+}
+
 fn segment(raw: &str) -> Result<String, Status> {
     let bad = || Status::bad_request(format!("the path segment {raw:?} is not valid"));
     let decoded = decode(raw, false).ok_or_else(bad)?;

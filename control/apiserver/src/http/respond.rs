@@ -1,5 +1,6 @@
 //! Answers.
 
+use super::negotiate::Media;
 use api::Status;
 use bytes::Bytes;
 use client::{Body, full};
@@ -32,10 +33,30 @@ pub(crate) fn json(code: u16, body: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// JSON bytes in another medium. What has no protobuf form stays JSON.
+pub(crate) fn in_media(code: u16, media: Media, json: Bytes) -> Result<Response<Body>, Status> {
+    let value = || serde_json::from_slice::<serde_json::Value>(&json).map_err(Status::internal);
+    let bytes = match media {
+        Media::Json => return Ok(json_bytes(code, json)),
+        Media::Yaml => serde_saphyr::to_string(&value()?).map_err(Status::internal)?.into_bytes(),
+        Media::Protobuf => match api::protobuf::encode(&value()?) {
+            Ok(bytes) => bytes,
+            Err(api::protobuf::EncodeError::UnknownKind(_)) => return Ok(json_bytes(code, json)),
+        },
+    };
+    Ok(bytes_of(code, HeaderValue::from_static(media.name()), bytes.into()))
+}
+
 /// A Status, with `Retry-After` where it says so.
 pub(crate) fn status(status: &Status) -> Response<Body> {
-    let bytes = serde_json::to_vec(status).expect("a Status is plain JSON");
-    let mut response = json_bytes(status.code, bytes.into());
+    status_in(status, Media::Json)
+}
+
+/// A Status in a medium.
+pub(crate) fn status_in(status: &Status, media: Media) -> Response<Body> {
+    let bytes = Bytes::from(serde_json::to_vec(status).expect("a Status is plain JSON"));
+    let written = in_media(status.code, media, bytes.clone());
+    let mut response = written.unwrap_or_else(|_| json_bytes(status.code, bytes));
     if let Some(seconds) =
         status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
     {

@@ -132,7 +132,7 @@ async fn tables_and_metadata_are_forms_of_the_same() {
     assert_eq!(metadata["kind"], "PartialObjectMetadataList");
     assert_eq!(metadata["items"][0].get("data"), None);
     assert_eq!(metadata["items"][0]["metadata"]["labels"]["tier"], "web");
-    assert_eq!(answer(f.fetch(MAPS, "application/vnd.kubernetes.protobuf").await).await.code, 406);
+    assert_eq!(answer(f.fetch(MAPS, "image/png").await).await.code, 406);
     let yaml = f.fetch(&format!("{MAPS}/a"), "application/yaml").await;
     let text = client::collect(yaml.into_body()).await.unwrap();
     assert!(String::from_utf8_lossy(&text).contains("kind: ConfigMap"));

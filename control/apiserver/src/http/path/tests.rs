@@ -11,6 +11,20 @@ fn show(path: &str) -> String {
 }
 
 #[test]
+fn old_watch_paths() {
+    for (path, want) in [
+        ("/api/v1/watch/pods", Some("/api/v1/pods")),
+        ("/api/v1/watch/namespaces/a/pods/p", Some("/api/v1/namespaces/a/pods/p")),
+        ("/apis/apps/v1/watch/deployments", Some("/apis/apps/v1/deployments")),
+        ("/api/v1/namespaces/watch/pods", None),
+        ("/api/v1/watch", None),
+        ("/apis/watch/v1/things", None),
+    ] {
+        assert_eq!(without_watch(path).as_deref(), want, "{path}");
+    }
+}
+
+#[test]
 fn paths() {
     for (path, want) in [
         ("/", "other "),
