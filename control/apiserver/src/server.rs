@@ -2,7 +2,7 @@
 
 use crate::{
     Config, Error,
-    admission::{Hooks, Origin},
+    admission::{self, Hooks, Origin, Quotas},
     allocate::Allocators,
     auth::{
         self, User,
@@ -45,6 +45,7 @@ pub struct Apiserver {
     pub(crate) informed: Informed,
     pub(crate) webhooks: Webhooks,
     pub(crate) admission: Hooks,
+    pub(crate) quotas: Quotas,
     /// What is served.
     pub(crate) kinds: Kinds,
     /// What events became, shared by all watches.
@@ -69,6 +70,7 @@ impl Apiserver {
             informed,
             webhooks,
             admission: Hooks::default(),
+            quotas: Quotas::default(),
             signer,
             allocators,
             nodes,
@@ -90,6 +92,7 @@ impl Apiserver {
     /// Serves HTTPS until the token is cancelled and open requests have ended (or had 5 s to).
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: rustls::ServerConfig, shutdown: Shutdown) {
         let _ = self.shutdown.set(shutdown.clone());
+        process::spawn("api-quotas", admission::quota::recount::run(self.clone(), shutdown.clone()));
         process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));
         listener::serve(self, listener, tls, shutdown).await;
     }

@@ -11,11 +11,13 @@ mod namespace;
 mod node_restriction;
 mod origin;
 mod priority;
+pub(crate) mod quota;
 mod requester;
 mod service_account;
 
 pub(crate) use hooks::Hooks;
 pub(crate) use origin::Origin;
+pub(crate) use quota::{Quotas, Reserved};
 
 use crate::{
     allocate,
@@ -67,11 +69,12 @@ pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, 
     hooks::mutate(call, &snapshot, object).await
 }
 
-/// Refuses what has been changed, defaulted and validated.
-pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<(), Status> {
+/// Refuses what has been changed, defaulted and validated, or reserves what it uses of quotas.
+pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved, Status> {
     let snapshot = call.write.server.informed.latest().await?;
     limit_ranger::check(call, &snapshot, object)?;
-    hooks::validate(call, &snapshot, Some(object)).await
+    hooks::validate(call, &snapshot, Some(object)).await?;
+    quota::reserve(call, &snapshot, object).await
 }
 
 /// An object that is to be deleted.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Apiserver,
-    admission::{self, Call, Operation, Origin},
+    admission::{self, Call, Operation, Origin, Reserved},
     auth::User,
     storage::{self, Stored},
 };
@@ -154,7 +154,7 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
             return Err(Status::invalid(&resource.gvk(), meta::name(&object), errors));
         }
         let reservation = write.server.allocators.reserve(resource, &mut object, None)?;
-        admission::validate(&call, &object).await?;
+        let quota = admission::validate(&call, &object).await?;
         let key = storage::key(resource, write.namespace, meta::name(&object));
         let bytes = storage::to_store(resource, &object);
         if write.dry_run {
@@ -169,11 +169,16 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
                 reservation.keep();
                 return Ok(Stored { bytes: storage::write(&object), value: object, revision });
             }
-            Err(store::Error::Conflict { .. }) if generated && attempt < NAME_ATTEMPTS => {}
             Err(store::Error::Conflict { .. }) => {
-                return Err(Status::already_exists(&resource.gvr(), meta::name(&object)));
+                quota.release().await;
+                if !generated || attempt >= NAME_ATTEMPTS {
+                    return Err(Status::already_exists(&resource.gvr(), meta::name(&object)));
+                }
             }
-            Err(error) => return Err(storage::unavailable(error)),
+            Err(error) => {
+                quota.release().await;
+                return Err(storage::unavailable(error));
+            }
         }
     }
     unreachable!("the loop ends by returning")
@@ -196,7 +201,7 @@ pub(crate) async fn modify(
         let mut new = change(&old)?;
         let pinned = check_preconditions(write, &new, &old)?;
         fit_namespace(resource, write.namespace, &mut new)?;
-        finish(write, &mut new, &old).await?;
+        let quota = finish(write, &mut new, &old).await?;
         if new == old.value {
             return Ok(Modified { stored: old, created: false });
         }
@@ -215,9 +220,16 @@ pub(crate) async fn modify(
                 }
                 return Ok(Modified { stored: Stored { value: new, bytes, revision }, created: false });
             }
-            Err(store::Error::Conflict { .. }) if pinned => return Err(Status::modified(&gvr, write.name)),
-            Err(store::Error::Conflict { .. }) => {}
-            Err(error) => return Err(storage::unavailable(error)),
+            Err(error) => {
+                if let Some(quota) = quota {
+                    quota.release().await;
+                }
+                match error {
+                    store::Error::Conflict { .. } if pinned => return Err(Status::modified(&gvr, write.name)),
+                    store::Error::Conflict { .. } => {}
+                    error => return Err(storage::unavailable(error)),
+                }
+            }
         }
     }
     Err(Status::modified(&gvr, write.name))
@@ -249,14 +261,14 @@ fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<b
 }
 
 /// Brings a changed object into the form that is stored, by the rules of the way it came.
-async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), Status> {
+async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Option<Reserved>, Status> {
     let resource = write.resource;
     meta::remove_resource_version(new);
     meta::remove(new, "managedFields");
     new["apiVersion"] = resource.gvr().api_version().into();
     new["kind"] = resource.kind.as_str().into();
     let subresource = match write.via {
-        Via::Server => return Ok(()),
+        Via::Server => return Ok(None),
         Via::Object => "",
         Via::Approval => "approval",
         Via::Status => "status",
@@ -285,7 +297,7 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<(), 
     if !errors.is_empty() {
         return Err(Status::invalid(&kind, write.name, errors));
     }
-    admission::validate(&call, new).await
+    admission::validate(&call, new).await.map(Some)
 }
 
 /// What the kind does to an update that came this way.

@@ -9,6 +9,7 @@ mod lists;
 mod patches;
 mod pods;
 mod row_32;
+mod row_41;
 mod services;
 mod streams;
 mod verbs;

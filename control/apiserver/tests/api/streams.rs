@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-async fn serve(f: &Fixture) -> (String, Shutdown, process::JoinHandle<()>) {
+pub async fn serve(f: &Fixture) -> (String, Shutdown, process::JoinHandle<()>) {
     let (cert, key) = f.pki.issue("kube-apiserver", "gannet");
     let tls = server_config(cert.as_bytes(), key.as_bytes(), f.pki.ca_pem.as_bytes()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
