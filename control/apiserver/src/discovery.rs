@@ -1,24 +1,35 @@
-//! Discovery: which groups, versions and resources are served. Legacy documents and the aggregated one (v2), built
-//! once from the registry's table.
+//! Discovery: which groups, versions and resources are served. Legacy documents and the aggregated one, made of the
+//! kinds that are served now and kept until those change.
+
+mod describe;
+pub(crate) mod groups;
 
 use crate::{
-    auth::reviews::{REVIEWS, Review},
     http::{negotiate, respond},
+    kinds::{Kinds, Snapshot},
 };
-use api::{Status, names::api_version};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use api::Status;
 use bytes::Bytes;
 use client::Body;
+use groups::Group;
 use http::{HeaderMap, HeaderValue, Response, header};
-use registry::{Resource, Subresource};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// All documents, as bytes.
+/// The documents of the kinds that were served when they were last asked for.
 pub(crate) struct Documents {
-    /// Legacy, by path.
-    legacy: BTreeMap<String, Bytes>,
+    advertise: SocketAddr,
+    kept: Mutex<Option<Arc<Kept>>>,
+}
+
+struct Kept {
+    snapshot: Arc<Snapshot>,
+    groups: Vec<Group>,
     /// Aggregated: of `/api` and of `/apis`, v2 and v2beta1.
     aggregated: BTreeMap<(&'static str, &'static str), (Bytes, HeaderValue)>,
 }
@@ -26,65 +37,108 @@ pub(crate) struct Documents {
 const AGGREGATED_VERSIONS: [&str; 2] = ["v2", "v2beta1"];
 
 impl Documents {
-    pub(crate) fn new() -> Self {
-        let versions = group_versions();
-        let mut legacy = BTreeMap::new();
-        let mut add = |path: String, document: Value| legacy.insert(path, document.to_string().into());
-        let everywhere = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]);
-        add(
-            "api".to_owned(),
-            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": everywhere}),
-        );
-        let groups: Vec<Value> = versions
-            .iter()
-            .filter(|(group, _)| !group.is_empty())
-            .map(|(group, versions)| describe_group(group, versions))
-            .collect();
-        for group in &groups {
-            let mut document = group.clone();
-            document["kind"] = json!("APIGroup");
-            document["apiVersion"] = json!("v1");
-            add(format!("apis/{}", group["name"].as_str().unwrap_or_default()), document);
+    pub(crate) fn new(advertise: SocketAddr) -> Self {
+        Self { advertise, kept: Mutex::new(None) }
+    }
+
+    fn kept(&self, kinds: &Kinds) -> Arc<Kept> {
+        let snapshot = kinds.snapshot();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some(kept) if kept.snapshot.generation == snapshot.generation => kept.clone(),
+            Some(_) | None => kept.insert(Arc::new(Kept::new(snapshot))).clone(),
         }
-        add("apis".to_owned(), json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}));
-        for (group, versions) in &versions {
-            for version in versions {
-                let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-                add(path, resource_list(group, version));
-            }
+    }
+
+    /// Answers a path below `/api` or `/apis`.
+    pub(crate) fn answer(
+        &self,
+        kinds: &Kinds,
+        segments: &[&str],
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Status> {
+        let kept = self.kept(kinds);
+        if let [root @ ("api" | "apis")] = segments
+            && let Some(response) = kept.aggregated(root, headers)
+        {
+            return Ok(response);
         }
+        let document = match segments {
+            ["api"] => describe::core_versions(self.advertise),
+            ["apis"] => describe::group_list(&kept.groups),
+            ["apis", group] => describe::group(kept.group(group).ok_or_else(Status::no_such_resource)?),
+            ["api", version] => kept.resource_list("", version).ok_or_else(Status::no_such_resource)?,
+            ["apis", group, version] => kept.resource_list(group, version).ok_or_else(Status::no_such_resource)?,
+            _ => return Err(Status::no_such_resource()),
+        };
+        negotiate::accept(headers)?;
+        Ok(respond::json(200, &document))
+    }
+
+    /// `/`: the paths there are.
+    pub(crate) fn paths(&self, kinds: &Kinds) -> Response<Body> {
+        let mut paths: BTreeSet<String> = OTHER_PATHS.into_iter().map(str::to_owned).collect();
+        for group in &self.kept(kinds).groups {
+            let root = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
+            paths.extend(group.versions.iter().map(|version| format!("{root}/{version}")));
+            paths.insert(root);
+        }
+        respond::json(200, &json!({"paths": paths}))
+    }
+}
+
+const OTHER_PATHS: [&str; 22] = [
+    "/.well-known/openid-configuration",
+    "/api",
+    "/apis",
+    "/healthz",
+    "/healthz/etcd",
+    "/healthz/log",
+    "/healthz/ping",
+    "/livez",
+    "/livez/etcd",
+    "/livez/log",
+    "/livez/ping",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/readyz/etcd",
+    "/readyz/log",
+    "/readyz/ping",
+    "/readyz/shutdown",
+    "/version",
+];
+
+impl Kept {
+    fn new(snapshot: Arc<Snapshot>) -> Self {
+        let groups = groups::groups(&snapshot);
         let mut aggregated = BTreeMap::new();
         for root in ["api", "apis"] {
+            let of_root = groups.iter().filter(|group| group.name.is_empty() == (root == "api"));
+            let items: Value = of_root.map(|group| describe::aggregated(&snapshot, group)).collect();
             for wire in AGGREGATED_VERSIONS {
-                let items: Vec<Value> = versions
-                    .iter()
-                    .filter(|(group, _)| group.is_empty() == (root == "api"))
-                    .map(|(group, versions)| aggregated_group(group, versions))
-                    .collect();
                 let document = json!({
-                    "kind": "APIGroupDiscoveryList",
-                    "apiVersion": format!("apidiscovery.k8s.io/{wire}"),
-                    "metadata": {},
-                    "items": items,
+                    "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{wire}"),
+                    "metadata": {}, "items": items,
                 });
                 let bytes = Bytes::from(document.to_string());
                 let tag = etag(&bytes);
                 aggregated.insert((root, wire), (bytes, tag));
             }
         }
-        Self { legacy, aggregated }
+        Self { snapshot, groups, aggregated }
     }
 
-    /// Answers a path below `/api` or `/apis`.
-    pub(crate) fn answer(&self, segments: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
-        if let [root @ ("api" | "apis")] = segments
-            && let Some(response) = self.aggregated(root, headers)
-        {
-            return Ok(response);
-        }
-        let bytes = self.legacy.get(&segments.join("/")).ok_or_else(Status::no_such_resource)?;
-        negotiate::accept(headers)?;
-        Ok(respond::json_bytes(200, bytes.clone()))
+    fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| !group.name.is_empty() && group.name == name)
+    }
+
+    fn resource_list(&self, group: &str, version: &str) -> Option<Value> {
+        let found = self.groups.iter().find(|one| one.name == group)?;
+        found.versions.iter().any(|one| one == version).then(|| describe::resource_list(&self.snapshot, group, version))
     }
 
     fn aggregated(&self, root: &str, headers: &HeaderMap) -> Option<Response<Body>> {
@@ -104,12 +158,17 @@ impl Documents {
         let (bytes, tag) = self.aggregated.iter().find(|((r, w), _)| *r == root && *w == wire)?.1;
         let content_type = format!("application/json;g=apidiscovery.k8s.io;v={wire};as=APIGroupDiscoveryList");
         let content_type = HeaderValue::from_str(&content_type).ok()?;
-        Some(tagged(headers, content_type, bytes.clone(), tag.clone()))
+        Some(tagged(headers, content_type, tag.clone(), || bytes.clone()))
     }
 }
 
-/// Answers with an ETag, or 304 if the client has it.
-pub(crate) fn tagged(headers: &HeaderMap, content_type: HeaderValue, bytes: Bytes, tag: HeaderValue) -> Response<Body> {
+/// Answers with an ETag, or 304 if the client has it; only then is the document not made.
+pub(crate) fn tagged(
+    headers: &HeaderMap,
+    content_type: HeaderValue,
+    tag: HeaderValue,
+    document: impl FnOnce() -> Bytes,
+) -> Response<Body> {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         value
             .to_str()
@@ -118,7 +177,7 @@ pub(crate) fn tagged(headers: &HeaderMap, content_type: HeaderValue, bytes: Byte
     let mut response = if known {
         respond::bytes_of(304, content_type, Bytes::new())
     } else {
-        respond::bytes_of(200, content_type, bytes)
+        respond::bytes_of(200, content_type, document())
     };
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -130,155 +189,4 @@ pub(crate) fn tagged(headers: &HeaderMap, content_type: HeaderValue, bytes: Byte
 pub(crate) fn etag(bytes: &[u8]) -> HeaderValue {
     let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect();
     HeaderValue::from_str(&format!("\"{digest}\"")).expect("hex digits in quotes are a header value")
-}
-
-/// `/`: the paths there are.
-pub(crate) fn paths() -> Response<Body> {
-    let mut paths: BTreeSet<String> = [
-        "/api",
-        "/apis",
-        "/healthz",
-        "/livez",
-        "/metrics",
-        "/openapi/v2",
-        "/openapi/v3",
-        "/openid/v1/jwks",
-        "/readyz",
-        "/version",
-        "/.well-known/openid-configuration",
-    ]
-    .into_iter()
-    .map(str::to_owned)
-    .collect();
-    for (group, versions) in group_versions() {
-        for version in versions {
-            paths.insert(if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") });
-        }
-        if !group.is_empty() {
-            paths.insert(format!("/apis/{group}"));
-        }
-    }
-    respond::json(200, &json!({"paths": paths}))
-}
-
-/// Every group with its versions, core first.
-pub(crate) fn group_versions() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let kinds = registry::resources().iter().map(|resource| (resource.group.as_str(), resource.version.as_str()));
-    for (group, version) in kinds.chain(REVIEWS.iter().map(|review| (review.group, review.version))) {
-        all.entry(group).or_default().insert(version);
-    }
-    all
-}
-
-fn describe_group(group: &str, versions: &BTreeSet<&str>) -> Value {
-    let describe = |version: &&str| json!({"groupVersion": api_version(group, version), "version": version});
-    let listed: Vec<Value> = versions.iter().map(describe).collect();
-    json!({"name": group, "versions": listed, "preferredVersion": listed[0]})
-}
-
-fn of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Resource> + 'a {
-    registry::resources()
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(move |resource| resource.group == group && resource.version == version)
-}
-
-fn reviews_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Review> + 'a {
-    REVIEWS.iter().filter(move |review| review.group == group && review.version == version)
-}
-
-fn resource_list(group: &str, version: &str) -> Value {
-    let mut resources = Vec::new();
-    for resource in of(group, version) {
-        let mut entry = json!({
-            "name": resource.resource, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind, "verbs": resource.verbs, "storageVersionHash": storage_hash(resource),
-        });
-        if !resource.short_names.is_empty() {
-            entry["shortNames"] = json!(resource.short_names);
-        }
-        if !resource.categories.is_empty() {
-            entry["categories"] = json!(resource.categories);
-        }
-        resources.push(entry);
-        for sub in resource.subresources.iter() {
-            let mut entry = json!({
-                "name": format!("{}/{}", resource.resource, sub.name), "singularName": "",
-                "namespaced": resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
-            });
-            if (sub.group.as_ref(), sub.version.as_ref()) != (group, version) {
-                entry["group"] = json!(sub.group);
-                entry["version"] = json!(sub.version);
-            }
-            resources.push(entry);
-        }
-    }
-    for review in reviews_of(group, version) {
-        resources.push(json!({
-            "name": review.resource, "singularName": review.singular, "namespaced": review.namespaced,
-            "kind": review.kind, "verbs": ["create"],
-        }));
-    }
-    json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version), "resources": resources,
-    })
-}
-
-fn storage_hash(resource: &Resource) -> String {
-    let name = format!("{}/{}/{}", resource.group, resource.version, resource.kind);
-    STANDARD.encode(&Sha256::digest(name)[..8])
-}
-
-fn aggregated_group(group: &str, versions: &BTreeSet<&str>) -> Value {
-    let versions: Vec<Value> = versions
-        .iter()
-        .map(|version| {
-            let kinds = of(group, version).map(aggregated_resource);
-            let reviews = reviews_of(group, version).map(|review| {
-                json!({
-                    "resource": review.resource,
-                    "responseKind": {"group": review.group, "version": review.version, "kind": review.kind},
-                    "scope": scope(review.namespaced), "singularResource": review.singular, "verbs": ["create"],
-                })
-            });
-            let resources: Vec<Value> = kinds.chain(reviews).collect();
-            json!({"version": version, "resources": resources, "freshness": "Current"})
-        })
-        .collect();
-    let metadata = if group.is_empty() {
-        json!({"creationTimestamp": null})
-    } else {
-        json!({"name": group, "creationTimestamp": null})
-    };
-    json!({"metadata": metadata, "versions": versions})
-}
-
-fn aggregated_resource(resource: &Resource) -> Value {
-    let mut entry = json!({
-        "resource": resource.resource,
-        "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
-        "scope": scope(resource.namespaced), "singularResource": resource.singular, "verbs": resource.verbs,
-    });
-    if !resource.short_names.is_empty() {
-        entry["shortNames"] = json!(resource.short_names);
-    }
-    if !resource.categories.is_empty() {
-        entry["categories"] = json!(resource.categories);
-    }
-    if !resource.subresources.is_empty() {
-        let describe = |sub: &Subresource| {
-            json!({
-                "subresource": sub.name,
-                "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
-                "verbs": sub.verbs,
-            })
-        };
-        entry["subresources"] = resource.subresources.iter().map(describe).collect();
-    }
-    entry
-}
-
-fn scope(namespaced: bool) -> &'static str {
-    if namespaced { "Namespaced" } else { "Cluster" }
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     Apiserver,
-    http::{query::Query, respond},
-    storage,
+    http::{negotiate, query::Query, respond},
+    metrics, storage,
 };
 use client::Body;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::json;
 use std::time::Duration;
 
@@ -34,43 +34,85 @@ pub(crate) fn version() -> Response<Body> {
     )
 }
 
+/// What each endpoint checks, in order. What a `poststarthook/` names has happened before the server answers.
+const LIVE: [&str; 7] = [
+    "ping",
+    "log",
+    "etcd",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/apiservice-registration-controller",
+];
+/// What only `/readyz` checks.
+const READY: [&str; 3] = ["etcd-readiness", "informer-sync", "shutdown"];
+
 /// `/healthz`, `/livez`, `/readyz`, each with `?verbose`, `?exclude=` and single checks below it.
 pub(crate) async fn check(server: &Apiserver, path: &str, query: &Query) -> Response<Body> {
-    let name = path.split('/').nth(1).unwrap_or_default();
-    let single = path.split('/').nth(2);
+    let (name, single) = path[1..].split_once('/').map_or((&path[1..], None), |(name, rest)| (name, Some(rest)));
     let excluded: Vec<&str> = query.all("exclude").collect();
-    let (mut lines, mut failed, mut found) = (String::new(), false, false);
-    for check in ["ping", "store"] {
-        if single.is_some_and(|single| single != check) {
-            continue;
-        }
-        found = true;
-        if excluded.contains(&check) {
-            lines.push_str(&format!("[+]{check} excluded: ok\n"));
-        } else if check == "ping" || store_answers(server).await {
+    let ready: &[&str] = if name == "readyz" { &READY } else { &[] };
+    let all: Vec<&str> = LIVE.iter().chain(ready).copied().collect();
+    let asked: Vec<&str> = match single {
+        None => all.clone(),
+        Some(single) => all.iter().copied().filter(|check| *check == single).collect(),
+    };
+    if asked.is_empty() {
+        return respond::text(404, "404 page not found\n");
+    }
+    let (mut lines, mut failed) = (String::new(), false);
+    let mut store = None;
+    for check in asked {
+        let good = match check {
+            _ if excluded.contains(&check) => {
+                lines.push_str(&format!("[+]{check} excluded: ok\n"));
+                continue;
+            }
+            "etcd" | "etcd-readiness" => match store {
+                Some(good) => good,
+                None => *store.insert(store_answers(server).await),
+            },
+            "shutdown" => !server.is_ending(),
+            _ => true,
+        };
+        if good {
             lines.push_str(&format!("[+]{check} ok\n"));
         } else {
             failed = true;
             lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
         }
     }
-    match (found, failed) {
-        (false, _) => respond::text(404, "404 page not found\n"),
-        (true, true) => respond::text(500, format!("{lines}{name} check failed\n")),
-        (true, false) if query.flag("verbose") => respond::text(200, format!("{lines}{name} check passed\n")),
-        (true, false) => respond::text(200, "ok"),
+    let unmatched: Vec<String> =
+        excluded.iter().filter(|one| !all.contains(one)).map(|one| format!("{one:?}")).collect();
+    if !unmatched.is_empty() {
+        let listed = unmatched.join(",");
+        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {listed}\n"));
     }
+    let mut response = match failed {
+        true => respond::text(500, format!("{lines}{name} check failed\n")),
+        false if query.flag("verbose") && single.is_none() => {
+            respond::text(200, format!("{lines}{name} check passed\n"))
+        }
+        false => respond::text(200, "ok"),
+    };
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn store_answers(server: &Apiserver) -> bool {
     let key = storage::core_key("namespaces", "", "default");
-    matches!(tokio::time::timeout(STORE_TIMEOUT, server.config.store.get(&key)).await, Ok(Ok(Some(_))))
+    matches!(tokio::time::timeout(STORE_TIMEOUT, server.config.store.get(&key)).await, Ok(Ok(_)))
 }
 
-/// `/metrics`.
-pub(crate) fn metrics() -> Response<Body> {
-    let content_type = HeaderValue::from_static(process::metrics::CONTENT_TYPE);
-    respond::bytes_of(200, content_type, process::metrics::text().into())
+/// `/metrics`, in Prometheus' text format or OpenMetrics.
+pub(crate) fn metrics(headers: &HeaderMap) -> Response<Body> {
+    let asks = |range: &negotiate::Range<'_>| range.media == "application/openmetrics-text";
+    if negotiate::ranges(headers).first().is_some_and(asks) {
+        let content_type = HeaderValue::from_static(process::metrics::CONTENT_TYPE);
+        return respond::bytes_of(200, content_type, process::metrics::text().into());
+    }
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    respond::bytes_of(200, content_type, metrics::text(VERSION).into())
 }
 
 /// `/.well-known/openid-configuration`.

@@ -65,6 +65,7 @@ impl Apiserver {
         let nodes = subresource::node_proxy::NodeDialer::new(&config.kubelet_ca_pem, &config.kubelet_client)?;
         let informed = Informed::start(config.store.clone()).await?;
         let webhooks = Webhooks::new(config.store.clone());
+        let advertise = config.advertise;
         let server = Arc::new(Self {
             config,
             informed,
@@ -76,7 +77,7 @@ impl Apiserver {
             nodes,
             kinds: Kinds::new(),
             recent: generic::watch::Recent::new(),
-            discovery: discovery::Documents::new(),
+            discovery: discovery::Documents::new(advertise),
             openapi: openapi::Documents::new(),
             shutdown: OnceLock::new(),
         });
@@ -95,6 +96,11 @@ impl Apiserver {
         process::spawn("api-quotas", admission::quota::recount::run(self.clone(), shutdown.clone()));
         process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));
         listener::serve(self, listener, tls, shutdown).await;
+    }
+
+    /// Whether the server takes no new work.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.shutdown.get().is_some_and(Shutdown::is_cancelled)
     }
 
     /// Resolves when the server ends; long answers select on it.
@@ -186,12 +192,12 @@ impl Apiserver {
         }
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments[..] {
-            [] => Ok(discovery::paths()),
-            ["api" | "apis", ..] => self.discovery.answer(&segments, &request.headers),
+            [] => Ok(self.discovery.paths(&self.kinds)),
+            ["api" | "apis", ..] => self.discovery.answer(&self.kinds, &segments, &request.headers),
             ["version"] => Ok(health::version()),
             ["healthz" | "livez" | "readyz", ..] => Ok(health::check(self, path, query).await),
-            ["metrics"] => Ok(health::metrics()),
-            ["openapi", ..] => self.openapi.answer(&segments, &request.headers, query),
+            ["metrics"] => Ok(health::metrics(&request.headers)),
+            ["openapi", ..] => self.openapi.answer(&self.kinds, &segments, &request.headers, query),
             [".well-known", "openid-configuration"] => Ok(health::openid_configuration(&self.config.issuer)),
             ["openid", "v1", "jwks"] => Ok(respond::json(200, &self.signer.jwks())),
             _ => Err(Status::no_such_resource()),
@@ -225,12 +231,13 @@ impl Apiserver {
             // A namespace on a cluster-scoped kind, or an object of a namespaced kind without one.
             return Err(Status::no_such_resource());
         }
-        let answer = self.verb(request, user, target, resource.clone(), verb, query, warnings).await;
+        let asked = metrics::Asked::new(verb, &resource, &target, query.get("dryRun").is_some());
+        let answer = self.verb(request, user, target, resource, verb, query, warnings).await;
         let code = match &answer {
             Ok(response) => response.status().as_u16(),
             Err(status) => status.code,
         };
-        metrics::count(verb, &resource.resource, code);
+        asked.answered(code);
         answer
     }
 

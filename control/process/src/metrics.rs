@@ -16,10 +16,20 @@ pub use prometheus_client::metrics::histogram::Histogram;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
+/// Metrics without our prefix.
+static FOREIGN: Mutex<Option<Registry>> = Mutex::new(None);
+const END: &str = "# EOF\n";
 
 /// Registers a metric under `gannet_<name>` and hands it back. Call it once for a name, at start.
 pub fn register<M: Metric + Clone>(name: &str, help: &str, metric: M) -> M {
     registry().get_or_insert_with(new_registry).register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a metric under a name that others have fixed (`apiserver_...`) and hands it back. Call it once for a name.
+pub fn register_foreign<M: Metric + Clone>(name: &str, help: &str, metric: M) -> M {
+    let mut registry = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    registry.get_or_insert_with(Registry::default).register(name, help, metric.clone());
     metric
 }
 
@@ -51,6 +61,9 @@ pub fn seconds(name: &str, help: &str) -> Histogram {
 pub fn text() -> String {
     let mut out = String::new();
     encode(&mut out, registry().get_or_insert_with(new_registry)).expect("writing to a String does not fail");
+    out.truncate(out.trim_end_matches(END).len());
+    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    encode(&mut out, foreign.get_or_insert_with(Registry::default)).expect("writing to a String does not fail");
     out
 }
 

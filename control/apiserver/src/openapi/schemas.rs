@@ -1,57 +1,100 @@
-//! Schemas from the table: the types a group version's kinds are made of.
+//! Schemas of the kinds: built-in ones from the table, custom ones from their definitions.
 
+use super::custom;
 use api::{
     Gvk, Schema,
     schema::{Body, Definition, Field, Scalar, Type, definitions},
 };
+use registry::Resource;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// Where `$ref` points.
-#[derive(Clone, Copy)]
-enum Dialect {
+/// Which form of schemas is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
     V2,
     V3,
 }
 
-const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
-const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+/// Kinds that every document has.
+const SHARED: [&str; 4] = [
+    "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
+];
+const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+const ANY_VALUE: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.";
 
-/// The schemas of the kinds of a group version and of all they refer to.
-pub(super) fn of_group(group: &str, version: &str) -> Value {
-    let mut found = BTreeSet::new();
-    let own = definitions().iter().filter(|definition| {
-        definition.name == STATUS
-            || definition.name == DELETE_OPTIONS
-            || definition.kinds.iter().any(|kind| kind.group == group && kind.version == version)
-    });
-    own.for_each(|definition| reach(definition, &mut found));
-    // Subresources may be kinds of other groups.
-    let resources =
-        registry::resources().iter().filter(|resource| resource.group == group && resource.version == version);
-    for sub in resources.flat_map(|resource| resource.subresources.iter()) {
-        if let Some(schema) = Schema::for_kind(&Gvk::new(&sub.group, &sub.version, &sub.kind)) {
-            reach(schema.definition(), &mut found);
-        }
-    }
-    let schemas: Map<String, Value> = definitions()
-        .iter()
-        .filter(|definition| found.contains(definition.name))
-        .map(|definition| (definition.name.to_owned(), write(definition, Dialect::V3)))
-        .collect();
-    Value::Object(schemas)
+/// What a document defines.
+pub(super) struct Defined<'a> {
+    built_in: BTreeSet<&'static str>,
+    custom: BTreeMap<String, &'a Arc<Resource>>,
 }
 
-/// Every type of the table, for the v2 document.
-pub(super) fn all() -> Value {
-    Value::Object(
-        definitions().iter().map(|definition| (definition.name.to_owned(), write(definition, Dialect::V2))).collect(),
-    )
+impl<'a> Defined<'a> {
+    /// The schemas of the resources' kinds, of the other kinds named, and of all they refer to.
+    pub(super) fn of(resources: &[&'a Arc<Resource>], others: &[Gvk]) -> Self {
+        let mut defined = Self { built_in: BTreeSet::new(), custom: BTreeMap::new() };
+        for name in SHARED.into_iter().chain([WATCH_EVENT]) {
+            defined.reach(Schema::named(name));
+        }
+        for gvk in others {
+            defined.reach(Schema::for_kind(gvk));
+        }
+        for resource in resources {
+            if resource.is_custom() {
+                defined.custom.insert(custom::name(resource), resource);
+                for name in [custom::OBJECT_META, custom::LIST_META] {
+                    defined.reach(Schema::named(name));
+                }
+            } else {
+                defined.reach(Schema::for_kind(&resource.gvk()));
+                if resource.has_verb("list") {
+                    defined.reach(Schema::for_kind(&Gvk::new(&resource.group, &resource.version, &resource.list_kind)));
+                }
+            }
+            for sub in resource.subresources.iter() {
+                defined.reach(Schema::for_kind(&Gvk::new(&sub.group, &sub.version, &sub.kind)));
+            }
+        }
+        defined
+    }
+
+    /// Tells each definition, sorted by name.
+    pub(super) fn each(&self, dialect: Dialect, mut tell: impl FnMut(&str, Value)) {
+        let mut custom: Vec<(String, Value)> =
+            self.custom.values().flat_map(|resource| custom::schemas(resource, dialect)).collect();
+        custom.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut custom = custom.into_iter().peekable();
+        for definition in definitions().iter().filter(|definition| self.built_in.contains(definition.name)) {
+            while let Some((name, schema)) = custom.next_if(|(name, _)| name.as_str() < definition.name) {
+                tell(&name, schema);
+            }
+            tell(definition.name, write(definition, dialect));
+        }
+        custom.for_each(|(name, schema)| tell(&name, schema));
+    }
+
+    fn reach(&mut self, schema: Option<Schema>) {
+        if let Some(schema) = schema {
+            reach(schema.definition(), &mut self.built_in);
+        }
+    }
 }
 
 /// The OpenAPI name of a kind's schema.
 pub(super) fn name_of(gvk: &Gvk) -> Option<&'static str> {
     Schema::for_kind(gvk).map(|schema| schema.definition().name)
+}
+
+/// A reference to a definition.
+pub(super) fn reference(name: &str, dialect: Dialect) -> Value {
+    match dialect {
+        Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
+        Dialect::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
+    }
 }
 
 fn reach(definition: &'static Definition, found: &mut BTreeSet<&'static str>) {
@@ -77,12 +120,15 @@ fn reach_type(kind: &'static Type, found: &mut BTreeSet<&'static str>) {
 
 fn write(definition: &'static Definition, dialect: Dialect) -> Value {
     let mut out = match &definition.body {
+        // Values of any type, not objects of any fields.
+        Body::Scalar(Scalar::Any) if definition.name.starts_with(ANY_VALUE) => json!({}),
         Body::Scalar(scalar) => write_scalar(*scalar, dialect),
         Body::Object(fields) => {
             let mut out = json!({"type": "object"});
             if !fields.is_empty() {
+                let is_kind = !definition.kinds.is_empty();
                 let properties: Map<String, Value> =
-                    fields.iter().map(|field| (field.name.to_owned(), write_field(field, dialect))).collect();
+                    fields.iter().map(|field| (field.name.to_owned(), write_field(field, is_kind, dialect))).collect();
                 out["properties"] = Value::Object(properties);
             }
             let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
@@ -92,12 +138,16 @@ fn write(definition: &'static Definition, dialect: Dialect) -> Value {
             out
         }
     };
-    if !definition.kinds.is_empty() {
+    if let Some(kind) = definition.kinds.first() {
         out["x-kubernetes-group-version-kind"] = definition
             .kinds
             .iter()
             .map(|kind| json!({"group": kind.group, "version": kind.version, "kind": kind.kind}))
             .collect();
+        out["description"] = match kind.kind.strip_suffix("List") {
+            Some(item) if !item.is_empty() => json!(format!("{} is a list of {item} objects.", kind.kind)),
+            Some(_) | None => json!(format!("{} is a kind of {}.", kind.kind, kind.api_version())),
+        };
     }
     if let Some(map_type) = definition.map_type {
         out["x-kubernetes-map-type"] = json!(map_type);
@@ -105,41 +155,83 @@ fn write(definition: &'static Definition, dialect: Dialect) -> Value {
     out
 }
 
-fn write_field(field: &'static Field, dialect: Dialect) -> Value {
+/// What the fields that all kinds have are for.
+pub(super) fn describe(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "apiVersion" => "The group and version of the object's form, as in apps/v1.",
+        "kind" => "What the object is, in CamelCase.",
+        "metadata" => "Name, namespace, labels and what else all objects have.",
+        "spec" => "What is wanted.",
+        "status" => "What was observed; written by the system.",
+        "items" => "The objects of the list.",
+        _ => return None,
+    })
+}
+
+fn write_field(field: &'static Field, of_kind: bool, dialect: Dialect) -> Value {
     let mut out = write_type(&field.kind, dialect);
-    let mut extensions = Map::new();
+    let mut beside = Map::new();
     let mut extend = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
-            extensions.insert(format!("x-kubernetes-{name}"), value);
+            beside.insert(name.to_owned(), value);
         }
     };
-    extend("patch-merge-key", field.merge_key.map(Value::from));
-    extend("patch-strategy", field.patch_strategy.map(Value::from));
-    extend("list-type", field.list_type.map(Value::from));
-    extend("list-map-keys", (!field.map_keys.is_empty()).then(|| json!(field.map_keys)));
-    extend("map-type", field.map_type.map(Value::from));
-    if !extensions.is_empty() {
+    extend("x-kubernetes-patch-merge-key", field.merge_key.map(Value::from));
+    extend("x-kubernetes-patch-strategy", field.patch_strategy.map(Value::from));
+    extend("x-kubernetes-list-type", field.list_type.map(Value::from));
+    extend("x-kubernetes-list-map-keys", (!field.map_keys.is_empty()).then(|| json!(field.map_keys)));
+    extend("x-kubernetes-map-type", field.map_type.map(Value::from));
+    if of_kind {
+        extend("description", describe(field.name).map(Value::from));
+    }
+    if dialect == Dialect::V3 {
+        let zero = match &field.kind {
+            Type::Named(_) if of_kind && matches!(field.name, "metadata" | "spec" | "status") => Some(json!({})),
+            Type::Scalar(scalar) if field.required => zero(*scalar),
+            Type::Scalar(_) | Type::Named(_) | Type::List(_) | Type::Map(_) => None,
+        };
+        extend("default", zero);
+    }
+    if !beside.is_empty() {
         // In v3 nothing may stand beside a $ref.
-        if matches!(dialect, Dialect::V3) && out.get("$ref").is_some() {
+        if dialect == Dialect::V3 && out.get("$ref").is_some() {
             out = json!({"allOf": [out]});
         }
-        out.as_object_mut().expect("a schema is an object").extend(extensions);
+        out.as_object_mut().expect("a schema is an object").extend(beside);
     }
     out
+}
+
+fn zero(scalar: Scalar) -> Option<Value> {
+    match scalar {
+        Scalar::String => Some(json!("")),
+        Scalar::Int32 | Scalar::Int64 | Scalar::Double => Some(json!(0)),
+        Scalar::Boolean => Some(json!(false)),
+        Scalar::Bytes | Scalar::Any | Scalar::Quantity | Scalar::IntOrString | Scalar::Time | Scalar::MicroTime => None,
+    }
 }
 
 fn write_type(kind: &'static Type, dialect: Dialect) -> Value {
     match kind {
         Type::Scalar(scalar) => write_scalar(*scalar, dialect),
-        Type::List(inner) => json!({"type": "array", "items": write_type(inner, dialect)}),
-        Type::Map(inner) => json!({"type": "object", "additionalProperties": write_type(inner, dialect)}),
-        Type::Named(_) => {
-            let name = kind.schema().map_or("", |schema| schema.definition().name);
-            match dialect {
-                Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
-                Dialect::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
+        Type::List(inner) => json!({"type": "array", "items": write_element(inner, dialect)}),
+        Type::Map(inner) => json!({"type": "object", "additionalProperties": write_element(inner, dialect)}),
+        Type::Named(_) => reference(kind.schema().map_or("", |schema| schema.definition().name), dialect),
+    }
+}
+
+fn write_element(kind: &'static Type, dialect: Dialect) -> Value {
+    let mut out = write_type(kind, dialect);
+    match (dialect, kind) {
+        (Dialect::V2, _) | (Dialect::V3, Type::List(_) | Type::Map(_)) => out,
+        (Dialect::V3, Type::Scalar(scalar)) => {
+            if let Some(zero) = zero(*scalar) {
+                out["default"] = zero;
             }
+            out
         }
+        (Dialect::V3, Type::Named(_)) if kind.scalar().is_none() => json!({"allOf": [out], "default": {}}),
+        (Dialect::V3, Type::Named(_)) => out,
     }
 }
 

@@ -100,18 +100,3 @@ fn collect_references(value: &Value, found: &mut BTreeSet<String>) {
         _ => {}
     }
 }
-
-#[tokio::test]
-async fn health_is_plain_text() {
-    let f = Fixture::new().await;
-    for path in ["/healthz", "/livez", "/readyz", "/readyz/ping"] {
-        assert_eq!(f.get(path).await.ok(), "ok", "{path}");
-    }
-    assert_eq!(f.get("/readyz?verbose").await.ok(), "[+]ping ok\n[+]store ok\nreadyz check passed\n");
-    assert_eq!(f.get("/readyz/nope").await.code, 404);
-    assert_eq!(f.get("/version").await.ok()["gitVersion"], "v1.36.0+gannet");
-    let metrics = f.get("/metrics").await.ok();
-    assert!(
-        metrics.as_str().unwrap().contains("gannet_api_requests_total{verb=\"create\",resource=\"serviceaccounts\"")
-    );
-}

@@ -8,6 +8,7 @@ mod input;
 mod lists;
 mod patches;
 mod pods;
+mod row_01;
 mod row_32;
 mod row_41;
 mod services;

@@ -60,8 +60,9 @@ impl Strategy for CsiNode {
         let mut errors = Vec::new();
         let before = items(&old["spec"]["drivers"]);
         for (i, driver) in items(&new["spec"]["drivers"]).iter().enumerate() {
-            let Some(old) = before.iter().find(|o| o["name"] == driver["name"]) else { continue };
-            if ["nodeID", "topologyKeys"].iter().any(|f| old[*f] != driver[*f]) {
+            let mut same_name = before.iter().filter(|o| o["name"] == driver["name"]).peekable();
+            let kept = |o: &Value| ["nodeID", "topologyKeys"].iter().all(|f| o[*f] == driver[*f]);
+            if same_name.peek().is_some() && !same_name.any(kept) {
                 let path = format!("spec.drivers[{i}]");
                 errors.push(FieldError::invalid(path, driver.clone(), "field is immutable"));
             }
