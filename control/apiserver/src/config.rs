@@ -30,8 +30,8 @@ pub struct Config {
     pub advertise: SocketAddr,
 }
 
-/// Serves paths below `/gannet/` (a node's join). No authorization has happened: who asks ([`crate::User`], anonymous if
-/// nobody) is in the request's extensions, and the body has no limit yet.
+/// Serves paths below `/gannet/` (a node's join). The request is authorized (as a path, by RBAC): who asks
+/// ([`crate::User`], anonymous if nobody) is in its extensions. The body has no limit yet.
 pub trait Extra: Send + Sync {
     /// `None` if the path is not one of its own; the server then answers 404.
     fn handle(&self, request: Request<Body>) -> Option<BoxFuture<'static, Response<Body>>>;

@@ -114,17 +114,3 @@ pub(crate) fn metrics(headers: &HeaderMap) -> Response<Body> {
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     respond::bytes_of(200, content_type, metrics::text(VERSION).into())
 }
-
-/// `/.well-known/openid-configuration`.
-pub(crate) fn openid_configuration(issuer: &str) -> Response<Body> {
-    respond::json(
-        200,
-        &json!({
-            "issuer": issuer,
-            "jwks_uri": format!("{issuer}/openid/v1/jwks"),
-            "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
-        }),
-    )
-}

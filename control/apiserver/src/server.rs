@@ -5,13 +5,14 @@ use crate::{
     admission::{self, Hooks, Origin, Quotas},
     allocate::Allocators,
     auth::{
-        self, User,
-        authorize::{Attributes, Object, authorize},
-        reviews,
+        self, Knowledge, User,
+        authorize::{Attributes, Object, authorize, authorize_request},
+        impersonate::impersonate,
+        issuer, legacy_token, reviews,
         token::Signer,
     },
     bootstrap, discovery, event_ttl,
-    generic::{self, Context, writer::has_protobuf},
+    generic::{self, Context, write::FieldValidation, writer::has_protobuf},
     health,
     http::{
         body, gzip, listener,
@@ -25,7 +26,7 @@ use crate::{
     metrics, openapi, subresource,
     webhook::Webhooks,
 };
-use api::{Gvr, Status};
+use api::{Gvk, Gvr, Status};
 use bytes::Bytes;
 use client::{Body, Client, Transport};
 use futures::future::BoxFuture;
@@ -39,6 +40,7 @@ use tokio::net::TcpListener;
 pub struct Apiserver {
     pub(crate) config: Config,
     pub(crate) signer: Signer,
+    pub(crate) auth: Knowledge,
     pub(crate) allocators: Allocators,
     pub(crate) nodes: subresource::node_proxy::NodeDialer,
     /// What decisions about requests read.
@@ -73,6 +75,7 @@ impl Apiserver {
             admission: Hooks::default(),
             quotas: Quotas::default(),
             signer,
+            auth: Knowledge::new(),
             allocators,
             nodes,
             kinds: Kinds::new(),
@@ -82,6 +85,7 @@ impl Apiserver {
             shutdown: OnceLock::new(),
         });
         bootstrap::create(&server).await?;
+        auth::rbac::bootstrap::reconcile(&server).await?;
         Ok(server)
     }
 
@@ -95,6 +99,8 @@ impl Apiserver {
         let _ = self.shutdown.set(shutdown.clone());
         process::spawn("api-quotas", admission::quota::recount::run(self.clone(), shutdown.clone()));
         process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));
+        process::spawn("api-account-tokens", legacy_token::run(self.clone(), shutdown.clone()));
+        process::spawn("api-node-graph", auth::follow_nodes(self.clone(), shutdown.clone()));
         listener::serve(self, listener, tls, shutdown).await;
     }
 
@@ -114,7 +120,7 @@ impl Apiserver {
     /// Answers a request, from wherever it comes.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         if request.uri().path().starts_with(EXTRA) {
-            return self.extra(request).await;
+            return self.extra(request).await.unwrap_or_else(|status| respond::status(&status));
         }
         let head = request.method() == Method::HEAD;
         let packed = gzip::accepted(request.headers());
@@ -134,17 +140,25 @@ impl Apiserver {
         response
     }
 
-    /// Paths that are not the API's own. Who asks is in the request's extensions; what they may is the extra's to say.
-    async fn extra(&self, request: Request<Body>) -> Response<Body> {
+    /// Paths that are not the API's own. Authorized like any other; who asks is in the request's extensions.
+    async fn extra(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
-        match auth::authenticate(self, &parts).await {
-            Ok(user) => parts.extensions.insert(user),
-            Err(status) => return respond::status(&status),
-        };
+        let Path::Other(segments) = path::parse(parts.uri.path())? else { return Err(Status::no_such_resource()) };
+        let user = self.identify(&mut parts).await?;
+        let (path, verb) = (format!("/{}", segments.join("/")), parts.method.as_str().to_ascii_lowercase());
+        authorize(self, &user, &Attributes { verb: &verb, object: Object::Path(&path) }).await?;
+        parts.extensions.insert(user);
         match self.config.extra.as_ref().and_then(|extra| extra.handle(Request::from_parts(parts, body))) {
-            Some(response) => response.await,
-            None => respond::status(&Status::no_such_resource()),
+            Some(response) => Ok(response.await),
+            None => Err(Status::no_such_resource()),
         }
+    }
+
+    /// Who asks, or whom that one acts as.
+    async fn identify(&self, request: &mut Parts) -> Result<User, Status> {
+        let user = auth::authenticate(self, request).await?;
+        let other = impersonate(self, &user, &request.headers).await?;
+        Ok(other.unwrap_or(user))
     }
 
     async fn answer(
@@ -155,8 +169,8 @@ impl Apiserver {
         let without_watch = path::without_watch(request.uri().path());
         let parsed = path::parse(without_watch.as_deref().unwrap_or(request.uri().path()))?;
         let query = Query::parse(request.uri().query())?;
-        let (parts, request_body) = request.into_parts();
-        let user = auth::authenticate(self, &parts).await?;
+        let (mut parts, request_body) = request.into_parts();
+        let user = self.identify(&mut parts).await?;
         match parsed {
             Path::Other(segments) => {
                 let path = format!("/{}", segments.join("/"));
@@ -170,9 +184,11 @@ impl Apiserver {
                         let gvr = Gvr::new(&target.group, &target.version, &target.resource);
                         Status::method_not_allowed(&gvr, parts.method.as_str())
                     })?;
-                let field_selector = query.get("fieldSelector").unwrap_or_default();
-                let object = Object::Resource { target: &target, field_selector };
-                authorize(self, &user, &Attributes { verb, object }).await?;
+                authorize_request(self, &user, verb, &target, &query).await?;
+                if verb == "get" && subresource::is_upgrade(&target.subresource) {
+                    // A websocket begins with a GET, and is no less than the POST it stands for.
+                    authorize_request(self, &user, "create", &target, &query).await?;
+                }
                 let request = Request::from_parts(parts, request_body);
                 self.resource(request, user, target, verb, query, warnings).await
             }
@@ -198,8 +214,8 @@ impl Apiserver {
             ["healthz" | "livez" | "readyz", ..] => Ok(health::check(self, path, query).await),
             ["metrics"] => Ok(health::metrics(&request.headers)),
             ["openapi", ..] => self.openapi.answer(&self.kinds, &segments, &request.headers, query),
-            [".well-known", "openid-configuration"] => Ok(health::openid_configuration(&self.config.issuer)),
-            ["openid", "v1", "jwks"] => Ok(respond::json(200, &self.signer.jwks())),
+            [".well-known", "openid-configuration"] => Ok(issuer::configuration(&self.config.issuer)),
+            ["openid", "v1", "jwks"] => Ok(issuer::keys(&self.signer)),
             _ => Err(Status::no_such_resource()),
         }
     }
@@ -221,9 +237,12 @@ impl Apiserver {
                 ));
             }
             let content_type = request.headers().get(http::header::CONTENT_TYPE).cloned();
+            let validation = FieldValidation::of(query.get("fieldValidation"))?;
             let bytes = body::read(request.into_body()).await?;
-            let posted = generic::decode::decode(&bytes, content_type.as_ref())?.value;
-            return Ok(respond::json(201, &reviews::answer(self, &user, review, posted).await?));
+            let decoded = generic::decode::decode(&bytes, content_type.as_ref())?;
+            let gvk = Gvk::new(review.group, review.version, review.kind);
+            let posted = generic::write::conform(&gvk, decoded, validation, warnings)?;
+            return Ok(respond::json(201, &reviews::answer(self, &user, review, &target.namespace, posted).await?));
         }
         let resource =
             self.kinds.find(&target.group, &target.version, &target.resource).ok_or_else(Status::no_such_resource)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apiserver::{Extra, User};
+use apiserver::Extra;
 use bytes::{Bytes, BytesMut};
 use client::Body;
 use futures::FutureExt as _;
@@ -18,7 +18,8 @@ pub const STATUS_PATH: &str = "/gannet/v1/status";
 /// Largest request body of these paths.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// Serves `/gannet/v1/join` to anybody with the token, `/gannet/v1/status` to administrators.
+/// Serves `/gannet/v1/join`, which everybody may ask and the token decides, and `/gannet/v1/status`, which RBAC gives to
+/// administrators.
 pub struct Paths {
     pub join: Arc<JoinService>,
     pub ledger: Arc<Ledger>,
@@ -33,7 +34,7 @@ impl Extra for Paths {
             }
             STATUS_PATH => {
                 let ledger = self.ledger.clone();
-                Some(async move { answer_status(&ledger, &request) }.boxed())
+                Some(async move { answer_status(&ledger) }.boxed())
             }
             _ => None,
         }
@@ -62,11 +63,7 @@ async fn collect(mut body: Body) -> Option<Bytes> {
     Some(collected.freeze())
 }
 
-fn answer_status(ledger: &Ledger, request: &Request<Body>) -> Response<Body> {
-    let administrator = request.extensions().get::<User>().is_some_and(|user| user.is_in("system:masters"));
-    if !administrator {
-        return respond(StatusCode::FORBIDDEN, Bytes::from_static(b"only system:masters may read the status\n"));
-    }
+fn answer_status(ledger: &Ledger) -> Response<Body> {
     let body = serde_json::to_vec(&serde_json::json!({ "fabric": ledger.snapshot() }))
         .expect("the ledger's snapshot has string keys");
     let mut response = respond(StatusCode::OK, body.into());

@@ -103,25 +103,7 @@ async fn write(
     let new = status::compute(context, observed, &old, now);
     node.status = Some(new.clone());
     context.client.update_status(&node).await?;
-    if observed.trouble.is_none() {
-        remove_taint(context, &node).await?;
-    }
     Ok(new)
-}
-
-async fn remove_taint(context: &Context, node: &Node) -> Result<(), client::Error> {
-    let taints: Vec<Taint> = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
-    let kept: Vec<&Taint> = taints.iter().filter(|t| t.key != NOT_READY).collect();
-    if kept.len() == taints.len() {
-        return Ok(());
-    }
-    // Only if nobody changed them since: a lost race is repaired by the next status.
-    let patch = json!([
-        {"op": "test", "path": "/spec/taints", "value": taints},
-        {"op": "replace", "path": "/spec/taints", "value": kept},
-    ]);
-    let name = &context.config.node_name;
-    context.client.patch::<Node>("", name, None, Patch::Json(patch)).await.map(drop)
 }
 
 async fn register(context: &Context) -> Result<(), client::Error> {

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::{
-    auth::authorize::{Attributes, Decision, Object, decide},
+    auth::authorize::{Attributes, Object, may},
     http::path::Target,
 };
 use api::{Status, meta};
@@ -31,8 +31,7 @@ pub(super) async fn check(call: &Call<'_>, new: &Value, old: &Value) -> Result<(
             ..Target::default()
         };
         let object = Object::Resource { target: &target, field_selector: "" };
-        let decision = decide(call.write.server, call.write.user, &Attributes { verb, object }).await;
-        if decision == Decision::Allow {
+        if may(call.write.server, call.write.user, &Attributes { verb, object }).await?.is_allowed() {
             return Ok(());
         }
     }

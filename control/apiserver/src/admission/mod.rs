@@ -12,6 +12,7 @@ mod node_restriction;
 mod origin;
 mod priority;
 pub(crate) mod quota;
+mod rbac;
 mod requester;
 mod service_account;
 
@@ -19,12 +20,7 @@ pub(crate) use hooks::Hooks;
 pub(crate) use origin::Origin;
 pub(crate) use quota::{Quotas, Reserved};
 
-use crate::{
-    allocate,
-    generic::write::{Via, Write},
-    informed::Snapshot,
-    storage::Stored,
-};
+use crate::{allocate, generic::write::Write, informed::Snapshot, storage::Stored};
 use api::{Gvk, Revision, Status};
 use registry::Resource;
 use serde_json::Value;
@@ -66,7 +62,11 @@ impl Operation {
 pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, Status> {
     let snapshot = call.write.server.informed.latest().await?;
     mutate_built_in(call, &snapshot, object).await?;
-    hooks::mutate(call, &snapshot, object).await
+    let changed = hooks::mutate(call, &snapshot, object).await?;
+    if call.subresource.is_empty() && matches!(call.operation, Operation::Create | Operation::Update) {
+        rbac::check(call.write, object, call.old).await?;
+    }
+    Ok(changed)
 }
 
 /// Refuses what has been changed, defaulted and validated, or reserves what it uses of quotas.
@@ -79,6 +79,7 @@ pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved
 
 /// An object that is to be deleted.
 pub(crate) async fn delete(write: &Write<'_>, old: &Stored) -> Result<(), Status> {
+    node_restriction::delete(write, &old.value)?;
     if is(write.resource, "", "namespaces") {
         namespace::protect(write, &old.value)?;
     }
@@ -103,6 +104,7 @@ async fn mutate_built_in(call: &Call<'_>, snapshot: &Snapshot, object: &mut Valu
     match (call.operation, call.old) {
         (Operation::Create, _) if call.subresource.is_empty() => create(call, snapshot, object).await,
         (Operation::Update, Some(old)) => {
+            node_restriction::update(write, object, old)?;
             if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
                 certificates::check(call, object, old).await?;
             }

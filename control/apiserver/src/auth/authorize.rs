@@ -1,11 +1,16 @@
 //! The one place that decides whether a request may go on: every route, stream and upgrade passes here.
 //!
-//! Until RBAC objects are served: `system:masters` may do everything, a node what its pods need (`node`), everybody
-//! who is known may discover the API and ask about themselves, and nobody may do anything else.
+//! Asked in this order, the first yes counts: the group `system:masters`, the node authorizer, RBAC. No is the answer
+//! when nobody says yes.
 
-use super::{AUTHENTICATED, MASTERS, User, node};
-use crate::{Apiserver, http::path::Target};
-use api::{Gvr, Status};
+use super::{MASTERS, User, node, rbac};
+use crate::{
+    Apiserver,
+    http::{path::Target, query::Query},
+};
+use api::{FieldSelector, Gvr, Status};
+use rbac::index::Grant;
+use std::{borrow::Cow, sync::Arc};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -27,66 +32,95 @@ pub(crate) enum Object<'a> {
 }
 
 /// The decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Decision {
-    Allow,
+    /// By this grant of RBAC; none if something else allows it.
+    Allow(Option<Arc<Grant>>),
     /// With a reason, which may be empty.
     Deny(String),
 }
 
-/// Open to everybody, also to nobody.
-const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-/// Open to everybody who is known.
-const DISCOVERY: [&str; 5] = ["/api", "/apis", "/openapi", "/.well-known", "/openid"];
-/// Resources anybody who is known may create: they only tell about oneself.
-const SELF_REVIEWS: [(&str, &str); 3] = [
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    ("authentication.k8s.io", "selfsubjectreviews"),
-];
+impl Decision {
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Decision::Allow(_))
+    }
+
+    /// Why; may be empty.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Decision::Allow(grant) => grant.as_ref().map(|grant| grant.reason()).unwrap_or_default(),
+            Decision::Deny(reason) => reason.clone(),
+        }
+    }
+}
 
 /// Refuses with Kubernetes' 403, or lets pass.
 pub(crate) async fn authorize(server: &Apiserver, user: &User, attributes: &Attributes<'_>) -> Result<(), Status> {
-    match decide(server, user, attributes).await {
-        Decision::Allow => Ok(()),
+    match may(server, user, attributes).await? {
+        Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) => Err(refusal(user, attributes, &reason)),
     }
 }
 
-/// The decision without the refusal's text, also for access reviews.
-pub(crate) async fn decide(server: &Apiserver, user: &User, attributes: &Attributes<'_>) -> Decision {
+/// [`authorize`] for a request to a resource, as its path and query say.
+pub(crate) async fn authorize_request(
+    server: &Apiserver,
+    user: &User,
+    verb: &str,
+    target: &Target,
+    query: &Query,
+) -> Result<(), Status> {
+    let field_selector = query.get("fieldSelector").unwrap_or_default();
+    let target = subject(verb, target, field_selector);
+    authorize(server, user, &Attributes { verb, object: Object::Resource { target: &target, field_selector } }).await
+}
+
+/// A request's target as authorization sees it. A namespace is in itself, and a list of the one object that
+/// `metadata.name` selects is about that object.
+fn subject<'a>(verb: &str, target: &'a Target, field_selector: &str) -> Cow<'a, Target> {
+    let mut target = Cow::Borrowed(target);
+    if target.group.is_empty() && target.resource == "namespaces" && !target.name.is_empty() {
+        let target = target.to_mut();
+        target.namespace.clone_from(&target.name);
+    }
+    if target.name.is_empty() && matches!(verb, "list" | "watch") && field_selector.contains("metadata.name") {
+        let selector = FieldSelector::parse(field_selector).unwrap_or_default();
+        if let Some(name) = selector.required("metadata.name").filter(|name| !name.is_empty()) {
+            target.to_mut().name = name.to_owned();
+        }
+    }
+    target
+}
+
+/// The decision alone, for whoever has to know it without refusing the request.
+///
+/// # Errors
+/// When roles and bindings cannot be read.
+pub(crate) async fn may(server: &Apiserver, user: &User, attributes: &Attributes<'_>) -> Result<Decision, Status> {
     if user.is_in(MASTERS) {
-        return Decision::Allow;
+        return Ok(Decision::Allow(None));
     }
-    match &attributes.object {
-        Object::Path(path) => {
-            let reading = matches!(attributes.verb, "get" | "head");
-            let open = PUBLIC.iter().any(|root| below(path, root))
-                || user.is_in(AUTHENTICATED) && (path == &"/" || DISCOVERY.iter().any(|root| below(path, root)));
-            if reading && open { Decision::Allow } else { Decision::Deny(String::new()) }
+    let (verb, object) = (attributes.verb, &attributes.object);
+    let mut reasons = Vec::new();
+    if let Some(name) = user.node()
+        && let Object::Resource { target, field_selector } = object
+    {
+        match node::decide(server, name, verb, target, field_selector).await? {
+            node::Verdict::Allow => return Ok(Decision::Allow(None)),
+            node::Verdict::NoOpinion(reason) => reasons.push(reason),
         }
-        Object::Resource { target, .. } if user.is_in(AUTHENTICATED) && is_self_review(attributes.verb, target) => {
-            Decision::Allow
-        }
-        Object::Resource { target, field_selector } => match user.node() {
-            Some(name) => node::decide(server, name, attributes.verb, target, field_selector).await,
-            None => Decision::Deny(String::new()),
-        },
     }
+    let index = server.auth.roles(server).await?;
+    match rbac::decide(&index, user, verb, object) {
+        Ok(grant) => return Ok(Decision::Allow(Some(grant))),
+        Err(reason) => reasons.push(reason),
+    }
+    reasons.retain(|reason| !reason.is_empty());
+    Ok(Decision::Deny(reasons.join("\n")))
 }
 
-fn below(path: &str, root: &str) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn is_self_review(verb: &str, target: &Target) -> bool {
-    verb == "create"
-        && target.name.is_empty()
-        && target.subresource.is_empty()
-        && SELF_REVIEWS.contains(&(target.group.as_str(), target.resource.as_str()))
-}
-
-fn refusal(user: &User, attributes: &Attributes<'_>, reason: &str) -> Status {
+/// The 403 for a decision that is no.
+pub(crate) fn refusal(user: &User, attributes: &Attributes<'_>, reason: &str) -> Status {
     let who = format!("User {:?} cannot {}", user.name, attributes.verb);
     let tail = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     match &attributes.object {

@@ -1,15 +1,24 @@
 //! Who asks, and whether they may.
 
+mod authenticate;
 pub(crate) mod authorize;
-mod node;
+mod follow;
+pub(crate) mod impersonate;
+pub(crate) mod issuer;
+pub(crate) mod legacy_token;
+pub(crate) mod node;
+pub(crate) mod rbac;
 pub(crate) mod reviews;
 pub(crate) mod token;
 pub(crate) mod x509;
 
-use crate::{Apiserver, http::listener::Peer, storage};
+use crate::Apiserver;
 use api::Status;
-use http::{HeaderMap, header, request::Parts};
-use serde_json::Value;
+pub(crate) use authenticate::{account, authenticate};
+use follow::Follower;
+use node::graph::Graph;
+use process::Shutdown;
+use rbac::index::Index;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Who makes a request.
@@ -28,10 +37,13 @@ pub struct User {
 pub(crate) const MASTERS: &str = "system:masters";
 pub(crate) const NODES: &str = "system:nodes";
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+const ACCOUNTS: &str = "system:serviceaccounts";
 const ANONYMOUS: &str = "system:anonymous";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
 const NODE_PREFIX: &str = "system:node:";
-const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+/// The extra fact that names a credential.
+const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 impl User {
     /// An authenticated user.
@@ -43,9 +55,18 @@ impl User {
         Self { name: name.into(), groups, ..Self::default() }
     }
 
-    /// The control plane itself.
+    /// The API server itself: it creates what every cluster has.
     pub fn gannet() -> Self {
         Self::new("system:gannet", [MASTERS])
+    }
+
+    /// A service account.
+    pub fn account(namespace: &str, name: &str) -> Self {
+        Self::new(format!("{ACCOUNT_PREFIX}{namespace}:{name}"), Self::account_groups(namespace))
+    }
+
+    fn account_groups(namespace: &str) -> Vec<String> {
+        vec![ACCOUNTS.to_owned(), format!("{ACCOUNTS}:{namespace}")]
     }
 
     /// Nobody.
@@ -64,65 +85,27 @@ impl User {
     }
 }
 
-/// Finds out who makes the request: an in-process caller, a client certificate, a bearer token, or nobody. A token
-/// that does not hold is 401, never nobody.
-pub(crate) async fn authenticate(server: &Apiserver, request: &Parts) -> Result<User, Status> {
-    if let Some(user) = request.extensions.get::<Arc<User>>() {
-        return Ok(user.as_ref().clone());
+/// What decisions are made from.
+pub(crate) struct Knowledge {
+    roles: Follower<Arc<Index>>,
+    pub(crate) graph: Follower<Graph>,
+}
+
+impl Knowledge {
+    pub(crate) fn new() -> Self {
+        Self { roles: Follower::new(rbac::index::PREFIX), graph: Follower::new(node::graph::PREFIX) }
     }
-    if let Some(user) = request.extensions.get::<Arc<Peer>>().and_then(|peer| peer.certificate.clone()) {
-        return Ok(user);
-    }
-    match bearer(&request.headers)? {
-        Some(token) => {
-            let claims = token::verify(&server.signer, &token, process::now())?;
-            if !claims.audiences.contains(&server.config.issuer) {
-                return Err(Status::unauthorized());
-            }
-            account(server, &claims).await
-        }
-        None => Ok(User::anonymous()),
+
+    /// RBAC's objects as they are now.
+    pub(crate) async fn roles(&self, server: &Apiserver) -> Result<Arc<Index>, Status> {
+        self.roles.read(server, Arc::clone).await
     }
 }
 
-/// The token of an `Authorization: Bearer` header, or of a browser's websocket subprotocol.
-fn bearer(headers: &HeaderMap) -> Result<Option<String>, Status> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Status::unauthorized())?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
-            Ok(Some(token.trim().to_owned()))
-        }
-        _ => Err(Status::unauthorized()),
+/// Keeps [`Knowledge::graph`] from falling behind between the nodes' requests, until shutdown.
+pub(crate) async fn follow_nodes(server: Arc<Apiserver>, shutdown: Shutdown) {
+    tokio::select! {
+        () = server.auth.graph.drain() => {}
+        () = shutdown.cancelled() => {}
     }
-}
-
-/// The user behind verified claims, once the service account and what the token is bound to are still there.
-pub(crate) async fn account(server: &Apiserver, claims: &token::Claims) -> Result<User, Status> {
-    let exists = async |resource: &str, namespace: &str, name: &str, uid: &str| -> Result<Option<Value>, Status> {
-        let key = storage::core_key(resource, namespace, name);
-        let found = server.config.store.get(&key).await.map_err(storage::unavailable)?;
-        let object = found.and_then(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
-        Ok(object.filter(|object| uid.is_empty() || api::meta::uid(object) == uid))
-    };
-    let (namespace, name) = (&claims.namespace, &claims.account);
-    let object = exists("serviceaccounts", namespace, name, &claims.account_uid).await?;
-    let object = object.filter(|object| !api::meta::is_deleting(object)).ok_or_else(Status::unauthorized)?;
-    let mut user = User::new(
-        format!("{ACCOUNT_PREFIX}{namespace}:{name}"),
-        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")],
-    );
-    user.uid = api::meta::uid(&object).to_owned();
-    user.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![format!("JTI={}", claims.id)]);
-    if let Some((kind, bound, uid)) = &claims.bound {
-        let (resource, bound_namespace) = match kind.as_str() {
-            "pod" => ("pods", namespace.as_str()),
-            "secret" => ("secrets", namespace.as_str()),
-            _ => ("nodes", ""),
-        };
-        exists(resource, bound_namespace, bound, uid).await?.ok_or_else(Status::unauthorized)?;
-        user.extra.insert(format!("authentication.kubernetes.io/{kind}-name"), vec![bound.clone()]);
-        user.extra.insert(format!("authentication.kubernetes.io/{kind}-uid"), vec![uid.clone()]);
-    }
-    Ok(user)
 }

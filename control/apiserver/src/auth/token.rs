@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest token looked at.
 const TOKEN_LIMIT: usize = 16 << 10;
+/// `iss` of tokens that live in Secrets.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 /// Clocks may differ by this when a token is not valid yet.
 const LEEWAY_S: i64 = 10;
 
@@ -28,30 +30,44 @@ pub(crate) struct Claims {
     pub(crate) namespace: String,
     pub(crate) account: String,
     pub(crate) account_uid: String,
-    /// `pod`, `secret` or `node`, its name and uid.
-    pub(crate) bound: Option<(String, String, String)>,
+    /// What must still be there for the token to hold.
+    pub(crate) bound: Vec<Bound>,
     pub(crate) audiences: Vec<String>,
+    /// `jti`; empty if there is none.
     pub(crate) id: String,
+    /// The Secret that holds the token, if it is one of the kind that lives in a Secret for ever.
+    pub(crate) legacy_secret: Option<String>,
+}
+
+/// An object that a token is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// `pod`, `secret` or `node`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
 }
 
 /// What a new token shall say.
-pub struct Grant<'a> {
+pub(crate) struct Grant<'a> {
     /// The account's namespace.
-    pub namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// The account's name.
-    pub account: &'a str,
+    pub(crate) account: &'a str,
     /// The account's uid.
-    pub account_uid: &'a str,
-    /// `pod`, `secret` or `node`, its name and uid.
-    pub bound: Option<(&'a str, &'a str, &'a str)>,
+    pub(crate) account_uid: &'a str,
+    /// What it is bound to; a pod's token also names the pod's node.
+    pub(crate) bound: &'a [Bound],
     /// Whom the token is for.
-    pub audiences: &'a [String],
+    pub(crate) audiences: &'a [String],
     /// From when.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// How long.
-    pub seconds: i64,
+    pub(crate) seconds: i64,
+    /// After how many seconds a holder should have got a new one, if that is before the end.
+    pub(crate) warn_after: Option<i64>,
     /// `jti`.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
 }
 
 impl Signer {
@@ -82,8 +98,11 @@ pub(crate) fn sign(signer: &Signer, grant: &Grant<'_>) -> Result<String, Status>
         "namespace": grant.namespace,
         "serviceaccount": {"name": grant.account, "uid": grant.account_uid},
     });
-    if let Some((kind, name, uid)) = grant.bound {
-        private[kind] = json!({"name": name, "uid": uid});
+    for Bound { kind, name, uid } in grant.bound {
+        private[kind] = if uid.is_empty() { json!({"name": name}) } else { json!({"name": name, "uid": uid}) };
+    }
+    if let Some(seconds) = grant.warn_after {
+        private["warnafter"] = json!(now.saturating_add(seconds));
     }
     let payload = json!({
         "iss": signer.issuer,
@@ -93,7 +112,28 @@ pub(crate) fn sign(signer: &Signer, grant: &Grant<'_>) -> Result<String, Status>
         "jti": grant.id,
         "kubernetes.io": private,
     });
-    let header = json!({"alg": "ES256", "kid": signer.key_id, "typ": "JWT"});
+    seal(signer, &payload)
+}
+
+/// Makes a token that holds as long as the Secret it is in.
+pub(crate) fn sign_legacy(
+    signer: &Signer,
+    (namespace, account, uid): (&str, &str, &str),
+    secret: &str,
+) -> Result<String, Status> {
+    let payload = json!({
+        "iss": LEGACY_ISSUER,
+        "sub": format!("system:serviceaccount:{namespace}:{account}"),
+        "kubernetes.io/serviceaccount/namespace": namespace,
+        "kubernetes.io/serviceaccount/secret.name": secret,
+        "kubernetes.io/serviceaccount/service-account.name": account,
+        "kubernetes.io/serviceaccount/service-account.uid": uid,
+    });
+    seal(signer, &payload)
+}
+
+fn seal(signer: &Signer, payload: &Value) -> Result<String, Status> {
+    let header = json!({"alg": "ES256", "kid": signer.key_id});
     let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload.to_string(), &mut token);
@@ -126,27 +166,53 @@ fn claims(signer: &Signer, token: &str, now: Timestamp) -> Option<Claims> {
         .verify(signed.as_bytes(), &signature)
         .ok()?;
     let payload: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    if payload["iss"] == LEGACY_ISSUER {
+        return legacy_claims(signer, &payload);
+    }
     let now = now.as_second();
     let current = payload["exp"].as_i64()? > now && payload["nbf"].as_i64().unwrap_or(0) <= now + LEEWAY_S;
     if payload["iss"] != signer.issuer.as_str() || !current {
         return None;
     }
-    let text = |value: &Value| value.as_str().map(str::to_owned);
     let private = &payload["kubernetes.io"];
-    let bound = ["pod", "secret", "node"].into_iter().find_map(|kind| {
-        let reference = private.get(kind)?;
-        Some((kind.to_owned(), text(&reference["name"])?, text(&reference["uid"])?))
-    });
+    let mut bound = Vec::new();
+    for kind in ["pod", "secret", "node"] {
+        if let Some(reference) = private.get(kind) {
+            let uid = text(&reference["uid"]).unwrap_or_default();
+            bound.push(Bound { kind: kind.to_owned(), name: text(&reference["name"])?, uid });
+        }
+    }
     let audiences = match &payload["aud"] {
         Value::Array(list) => list.iter().filter_map(text).collect(),
         one => text(one).into_iter().collect(),
     };
-    Some(Claims {
+    let claims = Claims {
         namespace: text(&private["namespace"])?,
         account: text(&private["serviceaccount"]["name"])?,
         account_uid: text(&private["serviceaccount"]["uid"])?,
         bound,
         audiences,
         id: text(&payload["jti"]).unwrap_or_default(),
-    })
+        legacy_secret: None,
+    };
+    (payload["sub"] == format!("system:serviceaccount:{}:{}", claims.namespace, claims.account)).then_some(claims)
+}
+
+fn legacy_claims(signer: &Signer, payload: &Value) -> Option<Claims> {
+    let claim = |name: &str| text(&payload[format!("kubernetes.io/serviceaccount/{name}")]);
+    let claims = Claims {
+        namespace: claim("namespace")?,
+        account: claim("service-account.name")?,
+        account_uid: claim("service-account.uid")?,
+        bound: Vec::new(),
+        // It is from before audiences were: it is for the API itself.
+        audiences: vec![signer.issuer.clone()],
+        id: String::new(),
+        legacy_secret: Some(claim("secret.name")?),
+    };
+    (payload["sub"] == format!("system:serviceaccount:{}:{}", claims.namespace, claims.account)).then_some(claims)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Apiserver,
-    auth::{self, User},
+    auth::x509::{self, Certificate},
     http::tls::ALPN,
 };
 use client::Body;
@@ -35,7 +35,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Who the client certificate says the peer is.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    pub(crate) certificate: Option<User>,
+    pub(crate) certificate: Option<Certificate>,
 }
 
 /// Accepts connections until the token is cancelled, then waits for those that are open.
@@ -85,7 +85,7 @@ async fn connection(server: Arc<Apiserver>, acceptor: TlsAcceptor, stream: TcpSt
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| auth::x509::user(chain.first()?));
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| x509::read(chain.first()?));
     let peer = Arc::new(Peer { certificate });
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let (server, peer) = (server.clone(), peer.clone());

@@ -28,6 +28,11 @@ pub(crate) fn is_stream(subresource: &str) -> bool {
     matches!(subresource, "log" | "exec" | "attach" | "portforward")
 }
 
+/// Subresources that are upgraded to streams in both directions.
+pub(crate) fn is_upgrade(subresource: &str) -> bool {
+    matches!(subresource, "exec" | "attach" | "portforward")
+}
+
 /// Answers a streaming subresource. The caller has authorized the request.
 pub(crate) async fn stream(
     server: &Arc<Apiserver>,

@@ -65,9 +65,8 @@ async fn everybody_known_may_discover_and_ask_about_himself() {
         allowed(&f, &user).await,
         [
             "POST /apis/authentication.k8s.io/v1/selfsubjectreviews 201",
-            "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews 400",
-            "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews 201",
-            "GET / 200",
+            "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews 422",
+            "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews 400",
             "GET /api 200",
             "GET /apis 200",
             "GET /openapi/v2 200",
@@ -95,10 +94,11 @@ async fn everybody_known_may_discover_and_ask_about_himself() {
 #[tokio::test]
 async fn a_node_sees_its_own_pods_and_what_they_mention() {
     let f = Fixture::new().await;
+    let mut uids = Vec::new();
     for (name, node, secret) in [("mine", "n1", "s1"), ("theirs", "n2", "s2")] {
         let mut object = pod(name);
         object["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": secret}}]);
-        f.post(PODS, object).await.ok();
+        uids.push(f.post(PODS, object).await.ok()["metadata"]["uid"].clone());
         let target = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": node}});
         f.post(&format!("{PODS}/{name}/binding"), target).await.ok();
         f.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": secret}})).await.ok();
@@ -107,8 +107,10 @@ async fn a_node_sees_its_own_pods_and_what_they_mention() {
     let node = f.as_user("system:node:n1", &["system:nodes"]);
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let lease = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
-    let token = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "mine"}}});
-    let stolen = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "theirs"}}});
+    let token =
+        json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "mine", "uid": uids[0]}}});
+    let stolen =
+        json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "theirs", "uid": uids[1]}}});
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     let status = json!({"status": {"phase": "Running"}});
     for (method, path, body, want) in [
@@ -133,7 +135,10 @@ async fn a_node_sees_its_own_pods_and_what_they_mention() {
         ("POST", leases.to_owned(), lease("n1"), 201),
         ("POST", leases.to_owned(), lease("n2"), 403),
         ("PUT", format!("{leases}/n2"), lease("n2"), 403),
-        ("GET", "/api/v1/nodes".to_owned(), Value::Null, 200),
+        ("GET", "/api/v1/nodes".to_owned(), Value::Null, 403),
+        ("GET", "/api/v1/nodes?fieldSelector=metadata.name%3Dn1".to_owned(), Value::Null, 200),
+        ("GET", "/api/v1/nodes/n1".to_owned(), Value::Null, 200),
+        ("GET", "/api/v1/nodes/n2".to_owned(), Value::Null, 403),
         ("PATCH", "/api/v1/nodes/n1/status".to_owned(), json!({"status": {}}), 200),
         ("PATCH", "/api/v1/nodes/n2/status".to_owned(), json!({"status": {}}), 403),
         ("POST", "/api/v1/nodes".to_owned(), json!({"metadata": {"name": "n3"}}), 403),
@@ -182,14 +187,14 @@ async fn a_token_is_believed_while_its_account_and_pod_live() {
     assert_eq!(status["authenticated"], true, "{status}");
     assert_eq!(status["user"]["username"], "system:serviceaccount:default:default");
     assert_eq!(status["user"]["extra"]["authentication.kubernetes.io/pod-name"], json!(["a"]));
-    assert_eq!(review(&token, json!(["vault"])).await["authenticated"], false);
+    assert_eq!(review(&token, json!(["vault"])).await["authenticated"], Value::Null);
     for index in [10, token.len() / 2, token.len() - 3] {
         let mut damaged = token.clone().into_bytes();
         damaged[index] = if damaged[index] == b'A' { b'B' } else { b'A' };
-        assert_eq!(review(&String::from_utf8(damaged).unwrap(), json!([])).await["authenticated"], false);
+        assert_eq!(review(&String::from_utf8(damaged).unwrap(), json!([])).await["authenticated"], Value::Null);
     }
     f.delete(&format!("{PODS}/a"), json!({"gracePeriodSeconds": 0})).await.ok();
-    assert_eq!(review(&token, json!([])).await["authenticated"], false);
+    assert_eq!(review(&token, json!([])).await["authenticated"], Value::Null);
     assert_eq!(f.post(&format!("{accounts}/default/token"), json!({"spec": {"expirationSeconds": 5}})).await.code, 422);
     let gone = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "a"}}});
     assert_eq!(f.post(&format!("{accounts}/default/token"), gone).await.code, 404);
