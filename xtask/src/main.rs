@@ -6,6 +6,7 @@ mod build;
 mod ci;
 mod codegen;
 mod ebpf;
+mod fuzz;
 mod images;
 mod paths;
 mod run;
@@ -53,11 +54,19 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
-    /// Measure: nanoseconds a packet, or connections through a Service
+    /// Measure: nanoseconds a packet, connections through a Service, or the API under load
     Bench {
         /// What to measure
         #[command(subcommand)]
         what: bench::What,
+    },
+    /// Run one entry point of tests/inputs under libFuzzer
+    Fuzz {
+        /// Which: a file name of fuzz/fuzz_targets without its end
+        target: String,
+        /// For how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
     },
     /// Check import rules, purity, file sizes and words
     Tidy,
@@ -92,6 +101,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Down => up::down(),
         Task::Test { long } => test::run(if long { test::Extent::Long } else { test::Extent::Usual }),
         Task::Bench { what } => bench::run(&what),
+        Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
         Task::Codegen => codegen::run(),
