@@ -78,7 +78,7 @@ fn embedded_is_linearizable_under_kill_9() {
             // The harness writes its own lines too, and a killed process may leave half of one.
             output.lines().map_while(Result::ok).filter_map(|line| Record::parse(&line)).collect::<Vec<_>>()
         });
-        std::thread::sleep(Duration::from_millis(150 + rng.below(900)));
+        block_on(workload::pause(Duration::from_millis(150 + rng.below(900))));
         child.kill().unwrap();
         child.wait().unwrap();
         let records = reader.join().unwrap();
@@ -120,10 +120,10 @@ fn etcd(members: usize) {
             let mut rng = Rng(0x2545_f491_4f6c_dd1d + members as u64);
             let started = process::instant();
             while started.elapsed() + Duration::from_secs(4) < duration() {
-                tokio::time::sleep(Duration::from_millis(1500 + rng.below(1500))).await;
+                workload::pause(Duration::from_millis(1500 + rng.below(1500))).await;
                 let member = servers.kill_leader().await;
                 kills += 1;
-                tokio::time::sleep(Duration::from_millis(rng.below(800))).await;
+                workload::pause(Duration::from_millis(rng.below(800))).await;
                 servers.restart(member);
             }
         };

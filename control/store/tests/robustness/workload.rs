@@ -31,7 +31,7 @@ pub async fn run(stores: &[Arc<dyn Backend>], log: Arc<Log>, time: Duration) {
     let found = loop {
         match stores[0].list("", None, None, None).await {
             Ok(found) => break found,
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => pause(PAUSE).await,
         }
     };
     let entries = found.entries.iter().map(shown).collect();
@@ -48,9 +48,14 @@ pub async fn run(stores: &[Arc<dyn Backend>], log: Arc<Log>, time: Duration) {
     if time == Duration::MAX {
         futures::future::pending::<()>().await;
     }
-    tokio::time::sleep(time).await;
+    pause(time).await;
     tasks.iter().for_each(process::JoinHandle::abort);
     futures::future::join_all(tasks).await;
+}
+
+/// The pace of the load itself: it waits for no condition, so it has no deadline.
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 fn found(entry: &Entry) -> Found {
@@ -95,7 +100,7 @@ async fn client(stores: Stores, log: Arc<Log>, number: u64) {
             Answer::Listing { .. } | Answer::Compacted | Answer::Failed | Answer::Unknown => {}
         }
         log.add(Record::Answered { id, answer });
-        tokio::time::sleep(PAUSE).await;
+        pause(PAUSE).await;
     }
 }
 
@@ -146,7 +151,7 @@ async fn watcher(store: Arc<dyn Backend>, log: Arc<Log>, number: u64, start: Rev
                 continue;
             }
             Err(_) => {
-                tokio::time::sleep(PAUSE).await;
+                pause(PAUSE).await;
                 continue;
             }
         };
@@ -179,7 +184,7 @@ async fn watcher(store: Arc<dyn Backend>, log: Arc<Log>, number: u64, start: Rev
                 log.add(Record::Progress { watch, revision: revision.0 });
             }
             if number > 0 && rng.below(50) == 0 {
-                tokio::time::sleep(Duration::from_millis(rng.below(60))).await;
+                pause(Duration::from_millis(rng.below(60))).await;
             }
         }
     }
@@ -187,7 +192,7 @@ async fn watcher(store: Arc<dyn Backend>, log: Arc<Log>, number: u64, start: Rev
 
 async fn compactor(stores: Stores) {
     for turn in 0.. {
-        tokio::time::sleep(COMPACTION_INTERVAL).await;
+        pause(COMPACTION_INTERVAL).await;
         let store = &stores[turn % stores.len()];
         let upto = Revision(store.revision().0.saturating_sub(COMPACTION_LEAVES).max(1));
         // Etcd may be without a leader.

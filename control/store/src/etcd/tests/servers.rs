@@ -151,9 +151,12 @@ impl Servers {
     /// A client of somebody else's.
     pub(crate) async fn client(&self) -> etcd_client::Client {
         let mut client = etcd_client::Client::connect([self.members[0].address.to_string()], None).await.unwrap();
-        while client.status().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let ready = tokio::time::timeout(Duration::from_secs(30), async {
+            while client.status().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        ready.await.expect("etcd answers");
         client
     }
 
@@ -205,6 +208,8 @@ impl Authority {
 pub(crate) struct Valve {
     address: SocketAddr,
     open: Arc<watch::Sender<bool>>,
+    /// Whether the relays of the last closing are broken.
+    closed: watch::Receiver<bool>,
 }
 
 impl Valve {
@@ -213,6 +218,7 @@ impl Valve {
         let address = listener.local_addr().unwrap();
         let open = Arc::new(watch::Sender::new(true));
         let mut state = open.subscribe();
+        let (broken, closed) = watch::channel(false);
         process::spawn("valve", async move {
             let mut relays = JoinSet::new();
             loop {
@@ -231,14 +237,16 @@ impl Valve {
                         if changed.is_err() {
                             return;
                         }
-                        if !*state.borrow_and_update() {
+                        let open = *state.borrow_and_update();
+                        if !open {
                             relays.shutdown().await;
                         }
+                        broken.send_replace(!open);
                     }
                 }
             }
         });
-        Valve { address, open }
+        Valve { address, open, closed }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -248,7 +256,7 @@ impl Valve {
     pub(crate) async fn close(&self) {
         self.open.send_replace(false);
         // The relays break before the next write, or it would pass.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.closed.clone().wait_for(|closed| *closed).await.expect("the relay lives");
     }
 
     pub(crate) fn reopen(&self) {
