@@ -4,8 +4,10 @@
 //!
 //! Tasks: `api-listener` accepts connections (by [`Apiserver::serve`]); `api-connection` (one a connection) speaks
 //! HTTP on it; `api-upgrade` (one an exec, attach or port-forward) copies bytes between a client and a node;
-//! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events; `api-account-tokens` fills Secrets with service account
-//! tokens; `api-node-graph` follows which objects the pods of each node refer to. All end when the token given to `serve` is cancelled. No channels.
+//! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events;
+//! `api-account-tokens` fills Secrets with service account tokens; `api-node-graph` follows which objects the pods of
+//! each node refer to; `api-bootstrap` keeps the objects every cluster has. All end when the token given to `serve` is
+//! cancelled. No channels.
 
 mod admission;
 mod allocate;

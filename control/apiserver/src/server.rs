@@ -94,10 +94,16 @@ impl Apiserver {
         Client::new(Arc::new(InProcess { server: self.clone(), user: Arc::new(user) }))
     }
 
+    /// Brings back what was removed or changed of the objects every cluster has; `serve` does so every 10 s.
+    pub async fn repair(self: &Arc<Self>) {
+        bootstrap::repair(self).await;
+    }
+
     /// Serves HTTPS until the token is cancelled and open requests have ended (or had 5 s to).
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: rustls::ServerConfig, shutdown: Shutdown) {
         let _ = self.shutdown.set(shutdown.clone());
         process::spawn("api-quotas", admission::quota::recount::run(self.clone(), shutdown.clone()));
+        process::spawn("api-bootstrap", bootstrap::run(self.clone(), shutdown.clone()));
         process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));
         process::spawn("api-account-tokens", legacy_token::run(self.clone(), shutdown.clone()));
         process::spawn("api-node-graph", auth::follow_nodes(self.clone(), shutdown.clone()));

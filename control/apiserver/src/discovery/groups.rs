@@ -67,6 +67,11 @@ pub(crate) fn priority(group: &str) -> i64 {
     ORDER.iter().find(|(name, _)| *name == group).map_or(CUSTOM_PRIORITY, |(_, priority)| *priority)
 }
 
+/// Whether the group is none of Kubernetes' own.
+pub(crate) fn is_custom(group: &str) -> bool {
+    place(group) == ORDER.len()
+}
+
 /// Sorts versions: GA before beta before alpha, higher numbers first, then other names alphabetically.
 fn version_rank(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
     let parsed = version.strip_prefix('v').and_then(|rest| {

@@ -10,6 +10,7 @@ mod patches;
 mod pods;
 mod row_01;
 mod row_32;
+mod row_39;
 mod row_41;
 mod services;
 mod streams;

@@ -2,7 +2,7 @@
 
 use api::{FieldError, meta};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Strategy;
 use crate::columns::{AGE, Column, NAME, age, text as column};
@@ -33,6 +33,19 @@ impl Strategy for ApiService {
 
     fn has_status(&self) -> bool {
         true
+    }
+
+    /// A local APIService is available as long as it is there.
+    fn prepare_create(&self, service: &mut Value) {
+        meta::remove(service, "generation");
+        meta::object_mut(service).remove("status");
+        if !has(&service["spec"], "service") {
+            let created = service["metadata"]["creationTimestamp"].clone();
+            service["status"] = json!({"conditions": [{
+                "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": created,
+                "message": "Local APIServices are always available",
+            }]});
+        }
     }
 
     fn validate_name(&self, name: &str) -> Vec<String> {

@@ -3,7 +3,7 @@
 use api::{FieldError, meta};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Strategy;
 use crate::columns::{AGE, Column, NAME, age, text as column};
@@ -24,6 +24,16 @@ impl Strategy for ServiceCidr {
 
     fn has_generation(&self) -> bool {
         true
+    }
+
+    /// Addresses are given from a range as soon as it is there.
+    fn prepare_create(&self, range: &mut Value) {
+        meta::set_generation(range, 1);
+        let created = range["metadata"]["creationTimestamp"].clone();
+        range["status"] = json!({"conditions": [{
+            "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": created,
+            "message": "Kubernetes Service CIDR is ready",
+        }]});
     }
 
     fn validate(&self, range: &Value) -> Vec<FieldError> {
