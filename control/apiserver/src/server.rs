@@ -296,6 +296,9 @@ impl Apiserver {
             _ => body::read(request_body).await?,
         };
         let origin = Origin::new(&query);
+        if let Some(notice) = resource.strategy.deprecation() {
+            warnings.push(notice.to_owned());
+        }
         let mut context = Context {
             server: self,
             user,

@@ -39,10 +39,10 @@ pub trait Strategy: Send + Sync {
         new["spec"] != old["spec"]
     }
 
-    /// Brings a new object into its first state: no status, generation 1.
+    /// Brings a new object into its first state: an empty status, generation 1.
     fn prepare_create(&self, object: &mut Value) {
         if self.has_status() {
-            meta::object_mut(object).remove("status");
+            meta::object_mut(object).insert("status".to_owned(), Value::Object(serde_json::Map::new()));
         }
         if self.has_generation() {
             meta::set_generation(object, 1);
@@ -148,6 +148,11 @@ pub trait Strategy: Send + Sync {
     /// Table cells, as many as the resource has columns.
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![meta::name(object).into(), columns::age(object, now)]
+    }
+
+    /// Where a kind with the subresource `scale` keeps its replicas.
+    fn scale(&self) -> crate::scale::Paths {
+        crate::scale::WORKLOAD
     }
 
     /// What a delete with the asked grace period does.

@@ -199,6 +199,7 @@ async fn access(server: &Apiserver, user: &User, spec: &Value) -> Result<Value, 
             resource: text(&attributes["resource"]),
             name: text(&attributes["name"]),
             subresource: text(&attributes["subresource"]),
+            tail: String::new(),
         };
         let verb = text(&attributes["verb"]);
         let selector = &attributes["fieldSelector"];

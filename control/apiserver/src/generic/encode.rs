@@ -115,3 +115,24 @@ pub(crate) fn body_of(object: &Value, accept: Accept) -> Result<Vec<u8>, Status>
 pub(crate) fn versioned(resource: &Resource, bytes: &Bytes, revision: Revision) -> Result<Value, Status> {
     Ok(Stored::new(resource, bytes, revision)?.versioned())
 }
+
+/// Answers a list of objects that are not in the store.
+pub(crate) fn values(context: &Context<'_>, objects: &[Value], revision: Revision) -> Result<Response<Body>, Status> {
+    let metadata = json!({"resourceVersion": revision.to_string()});
+    let list = |kind: &str, version: &str, items: Vec<Value>| {
+        storage::write(&json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
+    };
+    let bytes = match context.accept.form {
+        Form::Object => list(&context.resource.list_kind, &context.resource.api_version(), objects.to_vec()),
+        Form::Metadata => list("PartialObjectMetadataList", "meta.k8s.io/v1", objects.iter().map(partial).collect()),
+        Form::Table => {
+            let (include, now) = (table::Include::of(&context.query)?, process::now());
+            let rows: Vec<Value> =
+                objects.iter().map(|object| table::row(&context.resource, object, include, now)).collect();
+            let mut out = Vec::new();
+            table::write(&mut out, &context.resource, true, &metadata, &rows);
+            out.into()
+        }
+    };
+    media(context, 200, bytes)
+}

@@ -82,6 +82,12 @@ pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<R
     } else if !serves(&context.resource, &context.target.subresource, context.verb)? {
         return Err(Status::method_not_allowed(&context.resource.gvr(), context.verb));
     }
+    // Kinds that are never stored, though they have a row.
+    match (context.resource.group.as_str(), context.resource.resource.as_str()) {
+        ("", "componentstatuses") => return subresource::components::answer(context).await,
+        ("", "bindings") => return subresource::bind(context, &body).await,
+        _ => {}
+    }
     match context.verb {
         "get" => get::get(context).await,
         "list" => list::list(context).await,

@@ -141,7 +141,6 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
     let resource = write.resource;
     metadata::stamp(resource, write.namespace, &mut object)?;
     resource.strategy.default(&mut object);
-    resource.strategy.prepare_create(&mut object);
     let kind = resource.gvk();
     let call = Call { write, operation: Operation::Create, kind: &kind, subresource: "", old: None, revision: None };
     admission::mutate(&call, &mut object).await?;
@@ -149,6 +148,14 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
     for attempt in 1.. {
         let mut object = object.clone();
         let generated = metadata::generate_name(&mut object);
+        if generated {
+            // What is made of the name (a namespace's label) could not be made before.
+            resource.strategy.default(&mut object);
+        }
+        resource.strategy.prepare_create(&mut object);
+        if attempt == 1 {
+            resource.strategy.warnings(&object, None).into_iter().for_each(|warning| write.origin.warn(warning));
+        }
         let errors = rules::validate(resource, &object);
         if !errors.is_empty() {
             return Err(Status::invalid(&resource.gvk(), meta::name(&object), errors));
@@ -296,6 +303,10 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Opti
     };
     if !errors.is_empty() {
         return Err(Status::invalid(&kind, write.name, errors));
+    }
+    if write.via == Via::Object {
+        let warnings = resource.strategy.warnings(new, Some(&old.value));
+        warnings.into_iter().for_each(|warning| write.origin.warn(warning));
     }
     admission::validate(&call, new).await.map(Some)
 }

@@ -16,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Empty for the object itself.
     pub(crate) subresource: String,
+    /// What follows the subresource `proxy`, with a slash before it; else empty.
+    pub(crate) tail: String,
 }
 
 /// What a path is.
@@ -96,7 +98,15 @@ fn resource(segments: &[String]) -> Option<Target> {
     };
     target.resource = rest[0].clone();
     target.name = rest.get(1).cloned().unwrap_or_default();
-    target.subresource = rest.get(2..).map(|sub| sub.join("/")).unwrap_or_default();
+    match rest.get(2..) {
+        // Whatever is proxied, the right to proxy decides.
+        Some([proxy, tail @ ..]) if proxy == "proxy" => {
+            target.subresource = proxy.clone();
+            target.tail = tail.iter().map(|segment| format!("/{segment}")).collect();
+        }
+        Some(sub) => target.subresource = sub.join("/"),
+        None => {}
+    }
     Some(target)
 }
 

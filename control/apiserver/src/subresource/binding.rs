@@ -1,4 +1,4 @@
-//! pods/binding: puts a pod on a node.
+//! pods/binding, and bindings of old: a pod is put on a node.
 
 use crate::{
     generic::{
@@ -8,7 +8,7 @@ use crate::{
     },
     http::respond,
 };
-use api::{Gvk, Outcome, Reason, Status, meta, time};
+use api::{Gvk, Gvr, Outcome, Reason, Status, meta, time};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
@@ -20,20 +20,34 @@ pub(super) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Resp
     let gvk = Gvk::new("", "v1", "Binding");
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
     let binding = write::conform(&gvk, decoded, validation, context.warnings)?;
+    if context.target.name.is_empty() {
+        // Posted to `bindings`: the pod is the one of the binding's name.
+        if meta::name(&binding).is_empty() {
+            return Err(Status::bad_request("name is required"));
+        }
+        context.target.name = meta::name(&binding).to_owned();
+        context.resource = registry::find("", "v1", "pods").expect("the table has pods").clone();
+    } else if !["", &context.target.name].contains(&meta::name(&binding)) {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
+    if !["", &context.target.namespace].contains(&meta::namespace(&binding)) {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
     let node = binding["target"]["name"].as_str().unwrap_or_default();
-    if node.is_empty() {
-        let error = api::FieldError::required("target.name", "");
-        return Err(Status::invalid(&gvk, &context.target.name, vec![error]));
-    }
     let kind = binding["target"]["kind"].as_str().unwrap_or_default();
+    let mut errors = Vec::new();
     if !matches!(kind, "" | "Node") {
-        let error = api::FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]);
-        return Err(Status::invalid(&gvk, &context.target.name, vec![error]));
+        errors.push(api::FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]));
     }
-    if !["", &context.target.name].contains(&meta::name(&binding)) {
-        return Err(Status::bad_request("the name of the binding does not match the name on the URL"));
+    if node.is_empty() {
+        errors.push(api::FieldError::required("target.name", ""));
     }
-    let gvr = context.resource.gvr();
+    if !errors.is_empty() {
+        return Err(Status::invalid(&gvk, &context.target.name, errors));
+    }
+    let gvr = Gvr::new("", "v1", "pods/binding");
     let name = context.target.name.clone();
     let conflict = |text: String| Status::conflict(&gvr, &name, &text);
     let now = time::format(process::now());
@@ -51,6 +65,9 @@ pub(super) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Resp
         }
         if let Some(present) = pod["spec"]["nodeName"].as_str().filter(|present| !present.is_empty()) {
             return Err(conflict(format!("pod {name} is already assigned to node {present:?}")));
+        }
+        if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            return Err(conflict(format!("pod {name} has non-empty .spec.schedulingGates")));
         }
         let mut new = pod.clone();
         meta::child_mut(&mut new, "spec").insert("nodeName".to_owned(), json!(node));

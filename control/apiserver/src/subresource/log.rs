@@ -9,7 +9,7 @@ use crate::{
     Apiserver,
     http::{path::Target, query::Query},
 };
-use api::{Reason, Status};
+use api::{FieldError, Gvk, Reason, Status, time};
 use client::Body;
 use http::{HeaderValue, Response, header};
 use std::sync::Arc;
@@ -23,12 +23,11 @@ pub(super) async fn log(
     query: &Query,
     raw_query: Option<&str>,
 ) -> Result<Response<Body>, Status> {
-    for number in ["tailLines", "limitBytes", "sinceSeconds"] {
-        if query.number(number)?.is_some_and(|value| value < 0) {
-            return Err(Status::bad_request(format!("{number} must not be negative")));
-        }
-    }
     let pod = pod(server, target).await?;
+    let errors = options(query)?;
+    if !errors.is_empty() {
+        return Err(Status::invalid(&Gvk::new("", "v1", "PodLogOptions"), &target.name, errors));
+    }
     let container = container(&pod, query.get("container"))?;
     if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
         // Nothing has run yet: an empty log, as Kubernetes answers.
@@ -51,6 +50,40 @@ pub(super) async fn log(
         404 => Status::failure(404, Reason::NotFound, message),
         _ => Status::internal(message),
     })
+}
+
+/// What is wrong with the options of a request for a log; 400 for what cannot be read at all.
+fn options(query: &Query) -> Result<Vec<FieldError>, Status> {
+    let mut errors = Vec::new();
+    let tail = query.number("tailLines")?;
+    if let Some(tail) = tail.filter(|n| *n < 0) {
+        errors.push(FieldError::invalid("tailLines", tail, "must be greater than or equal to 0"));
+    }
+    if let Some(limit) = query.number("limitBytes")?.filter(|n| *n < 1) {
+        errors.push(FieldError::invalid("limitBytes", limit, "must be greater than 0"));
+    }
+    let seconds = query.number("sinceSeconds")?;
+    let since = query.get("sinceTime").filter(|text| !text.is_empty());
+    if let Some(text) = since.filter(|text| time::parse(text).is_none()) {
+        return Err(Status::bad_request(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse it"
+        )));
+    }
+    if seconds.is_some() && since.is_some() {
+        let what = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden("", what));
+    } else if let Some(seconds) = seconds.filter(|n| *n < 1) {
+        errors.push(FieldError::invalid("sinceSeconds", seconds, "must be greater than 0"));
+    }
+    match query.get("stream").filter(|stream| !stream.is_empty()) {
+        None | Some("All") => {}
+        Some("Stdout" | "Stderr") if tail.is_some() => {
+            errors.push(FieldError::forbidden("", "`tailLines` and specific `stream` are mutually exclusive for now"));
+        }
+        Some("Stdout" | "Stderr") => {}
+        Some(other) => errors.push(FieldError::not_supported("stream", other, &["All", "Stderr", "Stdout"])),
+    }
+    Ok(errors)
 }
 
 fn text(body: Body) -> Response<Body> {

@@ -1,13 +1,17 @@
 //! Subresources: what a path below an object does beside the object and its status.
 
 mod binding;
+pub(crate) mod components;
 mod eviction;
 mod finalize;
 mod log;
 pub(crate) mod node_proxy;
+mod part;
+mod proxy;
 mod scale;
 mod streams;
 mod token;
+mod upstream;
 
 use crate::{
     Apiserver,
@@ -25,7 +29,7 @@ use std::sync::Arc;
 
 /// Subresources whose answer is a stream from a node: they need the request as it came.
 pub(crate) fn is_stream(subresource: &str) -> bool {
-    matches!(subresource, "log" | "exec" | "attach" | "portforward")
+    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
 /// Subresources that are upgraded to streams in both directions.
@@ -43,7 +47,10 @@ pub(crate) async fn stream(
 ) -> Result<Response<Body>, Status> {
     let verb = match *request.method() {
         Method::GET => "get",
+        Method::HEAD => "get",
         Method::POST => "create",
+        Method::DELETE => "delete",
+        Method::PATCH => "patch",
         _ => "update",
     };
     if !serves(resource, &target.subresource, verb)? {
@@ -53,6 +60,8 @@ pub(crate) async fn stream(
         let raw_query = request.uri().query().map(str::to_owned);
         drop(request);
         log::log(server, target, query, raw_query.as_deref()).await
+    } else if target.subresource == "proxy" {
+        proxy::proxy(server, target, request).await
     } else {
         streams::upgrade(server, target, query, request).await
     }
@@ -65,12 +74,19 @@ pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<R
     }
     match context.target.subresource.as_str() {
         "scale" => scale::scale(context, body).await,
+        "ephemeralcontainers" => part::part(context, body, part::EPHEMERAL_CONTAINERS).await,
+        "resize" => part::part(context, body, part::RESIZE).await,
         "binding" => binding::bind(context, &body).await,
         "eviction" => eviction::evict(context, &body).await,
         "token" => token::create(context, &body).await,
         "finalize" => finalize::finalize(context, &body).await,
         _ => Err(Status::no_such_resource()),
     }
+}
+
+/// A binding posted to the collection `bindings`.
+pub(crate) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Response<Body>, Status> {
+    binding::bind(context, body).await
 }
 
 /// The pod a request is about.

@@ -30,6 +30,23 @@ pub(crate) struct NodeAddress {
     name: String,
 }
 
+impl NodeAddress {
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn host(&self) -> String {
+        match self.ip {
+            IpAddr::V4(ip) => format!("{ip}:{}", self.port),
+            IpAddr::V6(ip) => format!("[{ip}]:{}", self.port),
+        }
+    }
+}
+
 impl NodeDialer {
     pub(crate) fn new(ca_pem: &[u8], identity: &Identity) -> Result<Self, Error> {
         let mut config = client::client_config(ca_pem, identity)?;
@@ -72,6 +89,11 @@ pub(crate) async fn node_of(server: &Apiserver, pod: &Value) -> Result<NodeAddre
         .as_str()
         .filter(|name| !name.is_empty())
         .ok_or_else(|| Status::bad_request(format!("pod {} does not have a host assigned", api::meta::name(pod))))?;
+    node(server, name).await
+}
+
+/// Where a node listens.
+pub(crate) async fn node(server: &Apiserver, name: &str) -> Result<NodeAddress, Status> {
     let entry = server.config.store.get(&storage::core_key("nodes", "", name)).await.map_err(storage::unavailable)?;
     let entry = entry.ok_or_else(|| Status::not_found(&Gvr::new("", "v1", "nodes"), name))?;
     let node = storage::parse(&entry.value)?;
@@ -89,13 +111,16 @@ pub(crate) async fn node_of(server: &Apiserver, pod: &Value) -> Result<NodeAddre
 
 /// A request to the node with the client's query.
 pub(crate) fn request_to(node: &NodeAddress, path: &str, query: Option<&str>) -> http::request::Builder {
-    let host = match node.ip {
-        IpAddr::V4(ip) => format!("{ip}:{}", node.port),
-        IpAddr::V6(ip) => format!("[{ip}]:{}", node.port),
-    };
     let uri = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    Request::builder().uri(uri).header(header::HOST, host)
+    Request::builder().uri(uri).header(header::HOST, node.host())
+}
+
+/// The request, addressed to the node.
+pub(crate) fn to_host(node: &NodeAddress, mut request: Request<Body>) -> Request<Body> {
+    let host = http::HeaderValue::from_str(&node.host()).expect("an address is a header value");
+    request.headers_mut().insert(header::HOST, host);
+    request
 }

@@ -18,6 +18,7 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
     let dry_run = context.dry_run()?;
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
     let gvk = Gvk::new("autoscaling", "v1", "Scale");
+    let paths = context.resource.strategy.scale();
     let object = match context.verb {
         "get" => get::read(context).await?,
         "update" => {
@@ -27,7 +28,7 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
                 return Err(Status::bad_request("the name of the object does not match the name on the URL"));
             }
             let write = context.write(Via::Object, dry_run);
-            write::modify(&write, |old| scale::write(&old.value, &wanted)).await?.stored
+            write::modify(&write, |old| scale::write(&old.value, &wanted, &paths)).await?.stored
         }
         _ => {
             let (patch, duplicates) = patch::read(context, body)?;
@@ -35,20 +36,20 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
             let write = context.write(Via::Object, dry_run);
             let modified = write::modify(&write, |old| {
                 warnings.clear();
-                let view = view(old);
+                let view = view(old, &paths)?;
                 let value = patch.apply_to(&view, old.revision, &gvk)?;
                 let decoded = Decoded { value, duplicates: duplicates.clone() };
                 let wanted = write::conform(&gvk, decoded, validation, &mut warnings)?;
-                scale::write(&old.value, &wanted)
+                scale::write(&old.value, &wanted, &paths)
             })
             .await?;
             context.warnings.append(&mut warnings);
             modified.stored
         }
     };
-    encode::media(context, 200, storage::write(&view(&object)))
+    encode::media(context, 200, storage::write(&view(&object, &paths)?))
 }
 
-fn view(stored: &Stored) -> Value {
-    scale::read(&stored.versioned())
+fn view(stored: &Stored, paths: &scale::Paths) -> Result<Value, Status> {
+    scale::read(&stored.versioned(), paths)
 }

@@ -76,16 +76,21 @@ pub(super) async fn upgrade(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
     }
-    let node_side = hyper::upgrade::on(&mut response);
+    join(server, client_side, &mut response);
+    let (parts, _) = response.into_parts();
+    Ok(Response::from_parts(parts, client::empty()))
+}
+
+/// Copies bytes between a client and whoever answered 101, once both have switched, until one ends or the server does.
+pub(super) fn join(server: &Arc<Apiserver>, client_side: OnUpgrade, response: &mut Response<Body>) {
+    let other_side = hyper::upgrade::on(response);
     let ending = server.clone();
     process::spawn("api-upgrade", async move {
         tokio::select! {
-            () = splice(client_side, node_side) => {}
+            () = splice(client_side, other_side) => {}
             () = ending.ending() => {}
         }
     });
-    let (parts, _) = response.into_parts();
-    Ok(Response::from_parts(parts, client::empty()))
 }
 
 async fn splice(client: OnUpgrade, node: impl Future<Output = Result<hyper::upgrade::Upgraded, hyper::Error>>) {

@@ -90,5 +90,5 @@ async fn a_log_needs_a_container_and_a_node() {
     assert_eq!(f.get(&format!("{PODS}/a/log?container=c")).await.ok(), "");
     let (code, _, message) = f.get(&format!("{PODS}/a/exec?container=c&command=ls")).await.refused();
     assert_eq!((code, message.as_str()), (400, "pod a does not have a host assigned"));
-    assert_eq!(f.get(&format!("{PODS}/a/log?container=c&tailLines=-1")).await.code, 400);
+    assert_eq!(f.get(&format!("{PODS}/a/log?container=c&tailLines=-1")).await.code, 422);
 }

@@ -75,6 +75,10 @@ impl Strategy for ReplicationController {
         super::pod::warnings::template(&new["spec"]["template"], "spec.template")
     }
 
+    fn scale(&self) -> crate::scale::Paths {
+        crate::scale::REPLICATION_CONTROLLER
+    }
+
     fn field_labels(&self) -> &'static [&'static str] {
         &["status.replicas"]
     }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::convert;
 use crate::Strategy;
 use crate::columns::{Column, column as in_full, text as column, wide};
-use crate::value::{number, text};
+use crate::validate::names;
+use crate::validate::template::immutable;
+use crate::value::{has, number, text};
 
 /// Strategy of events as the core group shows them, which is how they are stored.
 pub struct CoreEvent;
@@ -28,17 +30,13 @@ pub const COLUMNS: &[Column] = &[
     in_full("Name", "string", "name", "Name of the event", 1),
 ];
 
+/// Bytes of a reason, an action or an instance; of a message.
+const MAX_WORD: usize = 128;
+const MAX_NOTE: usize = 1024;
+
 impl Strategy for CoreEvent {
     fn validate(&self, event: &Value) -> Vec<FieldError> {
-        let involved = &event["involvedObject"];
-        let (about, own) = (text(involved, "namespace"), meta::namespace(event));
-        let cluster_scoped = about.is_empty() && matches!(own, "default" | "kube-system");
-        let mut errors = Vec::new();
-        if about != own && !cluster_scoped {
-            let what = "does not match event.namespace";
-            errors.push(FieldError::invalid("involvedObject.namespace", about, what));
-        }
-        errors
+        legacy(event, "reportingComponent")
     }
 
     fn field_labels(&self) -> &'static [&'static str] {
@@ -115,6 +113,57 @@ impl Strategy for CoreEvent {
     }
 }
 
+/// Rules of every event, in the form of the core group. Only those that state their time are checked whole.
+fn legacy(event: &Value, controller_field: &str) -> Vec<FieldError> {
+    let (about, own) = (text(&event["involvedObject"], "namespace"), meta::namespace(event));
+    let timed = has(event, "eventTime");
+    let fits = match about {
+        "" => own == "default" || (timed && own == "kube-system"),
+        about => about == own,
+    };
+    let mut errors = Vec::new();
+    if !fits {
+        errors.push(FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace"));
+    }
+    if !timed {
+        return errors;
+    }
+    let controller = text(event, "reportingComponent");
+    if controller.is_empty() {
+        errors.push(FieldError::required(controller_field, ""));
+    }
+    errors
+        .extend(names::qualified(controller).into_iter().map(|w| FieldError::invalid(controller_field, controller, w)));
+    for (field, limit) in
+        [("reportingInstance", MAX_WORD), ("action", MAX_WORD), ("reason", MAX_WORD), ("message", MAX_NOTE)]
+    {
+        let value = text(event, field);
+        if value.is_empty() && field != "message" {
+            errors.push(FieldError::required(field, ""));
+        }
+        if value.len() > limit {
+            errors.push(FieldError::invalid(field, "", format!("can have at most {limit} characters")));
+        }
+    }
+    errors
+}
+
+/// A series has happened at least twice.
+fn series(event: &Value) -> Vec<FieldError> {
+    let series = &event["series"];
+    if series.is_null() {
+        return Vec::new();
+    }
+    let mut errors = Vec::new();
+    if number(series, "count").unwrap_or(0) < 2 {
+        errors.push(FieldError::invalid("series.count", "", "should be at least 2"));
+    }
+    if series["lastObservedTime"].is_null() {
+        errors.push(FieldError::required("series.lastObservedTime", ""));
+    }
+    errors
+}
+
 fn moment(value: &Value) -> Option<&str> {
     value.as_str().filter(|t| time::parse(t).is_some())
 }
@@ -136,27 +185,57 @@ fn stored(event: &Value) -> Value {
 
 impl Strategy for NewEvent {
     fn validate(&self, event: &Value) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+        let core = stored(event);
+        let mut errors = legacy(&core, "reportingController");
+        errors.extend(series(event));
         if event["eventTime"].is_null() {
             errors.push(FieldError::required("eventTime", ""));
         }
-        for (field, named) in [
+        let kind = text(event, "type");
+        if !matches!(kind, "Normal" | "Warning") {
+            errors.push(FieldError::invalid("type", "", format!("has invalid value: {kind}")));
+        }
+        errors
+    }
+
+    /// Fields of the older view belong to it.
+    fn validate_create(&self, event: &Value) -> Vec<FieldError> {
+        let core = stored(event);
+        let mut errors = Vec::new();
+        for field in ["firstTimestamp", "lastTimestamp"].into_iter().filter(|f| has(&core, f)) {
+            errors.push(FieldError::invalid(field, "", "needs to be unset"));
+        }
+        if number(&core, "count").unwrap_or(0) != 0 {
+            errors.push(FieldError::invalid("count", "", "needs to be unset"));
+        }
+        if !text(&core["source"], "component").is_empty() || !text(&core["source"], "host").is_empty() {
+            errors.push(FieldError::invalid("source", "", "needs to be unset"));
+        }
+        errors
+    }
+
+    /// Only the series goes on.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        const FIXED: [(&str, &str); 13] = [
+            ("regarding", "involvedObject"),
+            ("reason", "reason"),
+            ("note", "message"),
+            ("deprecatedSource", "source"),
+            ("deprecatedFirstTimestamp", "firstTimestamp"),
+            ("deprecatedLastTimestamp", "lastTimestamp"),
+            ("deprecatedCount", "count"),
+            ("type", "type"),
+            ("eventTime", "eventTime"),
+            ("action", "action"),
+            ("related", "related"),
             ("reportingController", "reportingController"),
             ("reportingInstance", "reportingInstance"),
-            ("action", "action"),
-            ("reason", "reason"),
-        ] {
-            if text(event, field).is_empty() {
-                errors.push(FieldError::required(named, ""));
-            }
+        ];
+        let mut errors: Vec<FieldError> =
+            FIXED.iter().flat_map(|(field, shown)| immutable(&new[*field], &old[*field], shown)).collect();
+        if new["series"] != old["series"] {
+            errors.extend(series(new));
         }
-        if !matches!(text(event, "type"), "Normal" | "Warning") {
-            errors.push(FieldError::invalid("type", text(event, "type"), "has invalid value"));
-        }
-        errors.extend(CoreEvent.validate(&stored(event)).into_iter().map(|mut e| {
-            e.field = e.field.replace("involvedObject", "regarding");
-            e
-        }));
         errors
     }
 

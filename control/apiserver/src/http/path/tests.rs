@@ -37,7 +37,7 @@ fn paths() {
         ("/api/v1/namespaces/a/finalize", "/v1 ns= namespaces name=a sub=finalize"),
         ("/api/v1/namespaces/a/pods", "/v1 ns=a pods name= sub="),
         ("/api/v1/namespaces/a/pods/p/log", "/v1 ns=a pods name=p sub=log"),
-        ("/api/v1/namespaces/a/pods/p/proxy/x/y", "/v1 ns=a pods name=p sub=proxy/x/y"),
+        ("/api/v1/namespaces/a/pods/p/proxy/x/y", "/v1 ns=a pods name=p sub=proxy"),
         ("/apis/apps/v1/namespaces/a/deployments/d", "apps/v1 ns=a deployments name=d sub="),
         ("/api/v1/namespaces/a%2Fpods/p", "400"),
         ("/api/v1/namespaces/../pods", "400"),
