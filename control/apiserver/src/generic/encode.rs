@@ -122,16 +122,17 @@ pub(crate) fn values(context: &Context<'_>, objects: &[Value], revision: Revisio
     let list = |kind: &str, version: &str, items: Vec<Value>| {
         storage::write(&json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
     };
+    let (resource, version) = (&context.resource, context.accept.version);
     let bytes = match context.accept.form {
-        Form::Object => list(&context.resource.list_kind, &context.resource.api_version(), objects.to_vec()),
-        Form::Metadata => list("PartialObjectMetadataList", "meta.k8s.io/v1", objects.iter().map(partial).collect()),
+        Form::Object => list(&resource.list_kind, &resource.api_version(), objects.to_vec()),
+        Form::Metadata => {
+            let items = objects.iter().map(|object| partial(object, version)).collect();
+            list("PartialObjectMetadataList", version.api_version(), items)
+        }
         Form::Table => {
-            let (include, now) = (table::Include::of(&context.query)?, process::now());
-            let rows: Vec<Value> =
-                objects.iter().map(|object| table::row(&context.resource, object, include, now)).collect();
-            let mut out = Vec::new();
-            table::write(&mut out, &context.resource, true, &metadata, &rows);
-            out.into()
+            let (style, now) = (Style::of(context)?, process::now());
+            let rows: Vec<Value> = objects.iter().map(|object| table::row(resource, object, style, now)).collect();
+            table::write(resource, style, table::Columns::Sent, &metadata, &rows).into()
         }
     };
     media(context, 200, bytes)
