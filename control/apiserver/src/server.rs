@@ -16,14 +16,14 @@ use crate::{
     health,
     http::{
         body, gzip, listener,
-        negotiate::{self, Offer},
+        negotiate::{self, Media, Offer},
         path::{self, Path, Target},
         query::Query,
         respond,
     },
     informed::Informed,
     kinds::Kinds,
-    metrics, openapi, subresource,
+    metrics, openapi, storage, subresource,
     webhook::Webhooks,
 };
 use api::{Gvk, Gvr, Status};
@@ -136,7 +136,10 @@ impl Apiserver {
             Ok(response) => gzip::wrap(response, packed).await,
             refused => refused,
         };
-        let mut response = answered.unwrap_or_else(|status| respond::status_in(&status, media));
+        let mut response = answered.unwrap_or_else(|status| {
+            // Whoever cannot be answered as asked is told so in JSON.
+            respond::status_in(&status, if status.code == 406 { Media::Json } else { media })
+        });
         for warning in &warnings {
             add_warning(&mut response, warning);
         }
@@ -242,13 +245,16 @@ impl Apiserver {
                     verb,
                 ));
             }
+            let offer = Offer { protobuf: true, forms: false, stream: false, text: false };
+            let accept = negotiate::choose(request.headers(), offer)?;
             let content_type = request.headers().get(http::header::CONTENT_TYPE).cloned();
             let validation = FieldValidation::of(query.get("fieldValidation"))?;
             let bytes = body::read(request.into_body()).await?;
             let decoded = generic::decode::decode(&bytes, content_type.as_ref())?;
             let gvk = Gvk::new(review.group, review.version, review.kind);
             let posted = generic::write::conform(&gvk, decoded, validation, warnings)?;
-            return Ok(respond::json(201, &reviews::answer(self, &user, review, &target.namespace, posted).await?));
+            let answer = reviews::answer(self, &user, review, &target.namespace, posted).await?;
+            return respond::in_media(201, accept.media, storage::write(&serde_json::json!(answer)));
         }
         let resource =
             self.kinds.find(&target.group, &target.version, &target.resource).ok_or_else(Status::no_such_resource)?;

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     admission,
-    http::respond,
     storage::{self, Stored},
 };
 use api::{Status, meta};
@@ -64,7 +63,7 @@ pub(crate) async fn delete(context: &mut Context<'_>, body: Bytes) -> Result<Res
     match delete_one(&write, &options).await? {
         Deleted::Gone(stored) => {
             let status = Status::success(&context.resource.gvr(), &context.target.name, meta::uid(&stored.value));
-            Ok(respond::json(200, &status))
+            encode::media(context, 200, serde_json::to_vec(&status).map_err(Status::internal)?.into())
         }
         Deleted::Marked(stored) => encode::object(context, 200, &stored),
     }

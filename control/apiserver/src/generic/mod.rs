@@ -88,6 +88,12 @@ pub(crate) async fn dispatch(context: &mut Context<'_>, body: Bytes) -> Result<R
         ("", "bindings") => return subresource::bind(context, &body).await,
         _ => {}
     }
+    if context.resource.is_custom()
+        && matches!(context.verb, "create" | "update")
+        && decode::media_type(context.content_type.as_ref()) == api::protobuf::MEDIA_TYPE
+    {
+        return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
+    }
     match context.verb {
         "get" => get::get(context).await,
         "list" => list::list(context).await,

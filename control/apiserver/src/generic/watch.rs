@@ -27,8 +27,6 @@ pub(crate) use shared::Recent;
 
 /// Between bookmarks, for clients that want them.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
-/// The last bookmark comes this long before a watch's timeout.
-const BOOKMARK_AHEAD: Duration = Duration::from_secs(2);
 /// A watch without a timeout ends after this, and up to as much again.
 const DEFAULT_TIMEOUT_S: u64 = 1800;
 /// Longest a client may ask for.
@@ -95,7 +93,7 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
         phase,
         after,
         bookmarks: context.query.flag("allowWatchBookmarks"),
-        next_bookmark: (now + BOOKMARK_INTERVAL).min(ends - BOOKMARK_AHEAD.min(Duration::from_secs(timeout_s) / 2)),
+        next_bookmark: now + BOOKMARK_INTERVAL,
         sent: None,
         ends,
         _open: OpenWatch::new(),

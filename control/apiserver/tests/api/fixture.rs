@@ -166,7 +166,11 @@ pub struct Events {
 
 impl Events {
     pub async fn open(fixture: &Fixture, path: &str) -> Self {
-        let response = fixture.fetch(path, "application/json").await;
+        Self::accepting(fixture, path, "application/json").await
+    }
+
+    pub async fn accepting(fixture: &Fixture, path: &str, accept: &str) -> Self {
+        let response = fixture.fetch(path, accept).await;
         assert_eq!(response.status(), 200, "{path}");
         Self { body: response.into_body(), buffer: Vec::new() }
     }
