@@ -98,7 +98,7 @@ async fn initial_events_end_with_a_bookmark() {
 async fn bookmarks_come_by_the_clock_and_at_the_end() {
     let f = Fixture::new().await;
     let from = revision(&f).await;
-    let path = format!("{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=45&resourceVersion={from}");
+    let path = format!("{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=90&resourceVersion={from}");
     let mut events = Events::open(&f, &path).await;
     f.post("/api/v1/namespaces/kube-system/configmaps", config_map("elsewhere", json!({}))).await.ok();
     for _ in 0..2 {
@@ -107,7 +107,7 @@ async fn bookmarks_come_by_the_clock_and_at_the_end() {
         assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], f.store.revision().to_string());
     }
     assert!(events.next().await.is_none());
-    let mut silent = Events::open(&f, &format!("{MAPS}?watch=1&timeoutSeconds=45&resourceVersion={from}")).await;
+    let mut silent = Events::open(&f, &format!("{MAPS}?watch=1&timeoutSeconds=90&resourceVersion={from}")).await;
     assert!(silent.next().await.is_none());
 }
 
