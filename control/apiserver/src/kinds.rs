@@ -1,11 +1,21 @@
 //! The resources that are served now: the built-in ones and those of custom resource definitions.
 
+use api::meta;
 use registry::Resource;
-use std::sync::{Arc, PoisonError, RwLock};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+use tokio::sync::watch;
 
 /// Every resource served, replaced as a whole when a definition comes or goes.
 pub(crate) struct Kinds {
     now: RwLock<Arc<Snapshot>>,
+    /// By the definition's name.
+    custom: Mutex<BTreeMap<String, Installed>>,
+    /// The generation, for those who wait for changes.
+    changes: watch::Sender<u64>,
 }
 
 /// The resources at one moment.
@@ -16,11 +26,23 @@ pub(crate) struct Snapshot {
     pub(crate) resources: Vec<Arc<Resource>>,
 }
 
+/// The resources of one definition, and what they were made of.
+struct Installed {
+    made_of: Value,
+    /// The definition is being deleted: no object is created any more.
+    terminating: bool,
+    resources: Vec<Arc<Resource>>,
+}
+
 impl Kinds {
     /// The built-in resources.
     pub(crate) fn new() -> Self {
         let resources = registry::resources().to_vec();
-        Self { now: RwLock::new(Arc::new(Snapshot { generation: 0, resources })) }
+        Self {
+            now: RwLock::new(Arc::new(Snapshot { generation: 0, resources })),
+            custom: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
@@ -29,6 +51,74 @@ impl Kinds {
 
     pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Resource>> {
         self.snapshot().find(group, version, resource).cloned()
+    }
+
+    /// Whether requests for the resource still go to this one: a definition that changed has made another.
+    pub(crate) fn is_current(&self, resource: &Arc<Resource>) -> bool {
+        !resource.is_custom()
+            || self
+                .snapshot()
+                .find(&resource.group, &resource.version, &resource.resource)
+                .is_some_and(|now| Arc::ptr_eq(now, resource))
+    }
+
+    /// Resolves when the resource is served no more, or is served otherwise.
+    pub(crate) async fn outdated(&self, resource: &Arc<Resource>) {
+        if !resource.is_custom() {
+            return std::future::pending().await;
+        }
+        let mut changes = self.changes.subscribe();
+        while self.is_current(resource) {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Serves what an established definition defines.
+    pub(crate) fn install(&self, definition: &Value) {
+        let made_of = json!({
+            "uid": meta::uid(definition),
+            "spec": definition["spec"],
+            "names": definition["status"]["acceptedNames"],
+        });
+        let mut custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = meta::name(definition);
+        let terminating = meta::is_deleting(definition);
+        if let Some(installed) = custom.get_mut(name).filter(|installed| installed.made_of == made_of) {
+            installed.terminating = terminating;
+            return;
+        }
+        let resources = registry::custom::resources(definition).into_iter().map(Arc::new).collect();
+        custom.insert(name.to_owned(), Installed { made_of, terminating, resources });
+        self.publish(&custom);
+    }
+
+    /// Whether the resource's definition is being deleted.
+    pub(crate) fn is_terminating(&self, resource: &Resource) -> bool {
+        let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        custom.get(&format!("{}.{}", resource.resource, resource.group)).is_some_and(|one| one.terminating)
+    }
+
+    /// Serves a definition's resources no more.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        if custom.remove(name).is_some() {
+            self.publish(&custom);
+        }
+    }
+
+    fn publish(&self, custom: &BTreeMap<String, Installed>) {
+        let mut resources = registry::resources().to_vec();
+        let built_in = resources.len();
+        resources.extend(custom.values().flat_map(|installed| installed.resources.iter().cloned()));
+        resources[built_in..]
+            .sort_by(|a, b| (&a.group, &a.resource, &a.version).cmp(&(&b.group, &b.resource, &b.version)));
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = now.generation + 1;
+        *now = Arc::new(Snapshot { generation, resources });
+        drop(now);
+        self.changes.send_replace(generation);
     }
 }
 

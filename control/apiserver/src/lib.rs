@@ -7,13 +7,15 @@
 //! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events;
 //! `api-account-tokens` fills Secrets with service account tokens; `api-node-graph` follows which objects the pods of
 //! each node refer to; `api-bootstrap` keeps the objects every cluster has. All end when the token given to `serve` is
-//! cancelled. No channels.
+//! cancelled. `api-definitions` settles custom resource definitions as the store tells of them.
+//! Channels: `kinds` tells watches that a resource has changed.
 
 mod admission;
 mod allocate;
 mod auth;
 mod bootstrap;
 mod config;
+mod custom;
 mod discovery;
 mod event_ttl;
 mod generic;

@@ -11,7 +11,7 @@ use crate::{
         issuer, legacy_token, reviews,
         token::Signer,
     },
-    bootstrap, discovery, event_ttl,
+    bootstrap, custom, discovery, event_ttl,
     generic::{self, Context, write::FieldValidation, writer::has_protobuf},
     health,
     http::{
@@ -84,6 +84,7 @@ impl Apiserver {
             openapi: openapi::Documents::new(),
             shutdown: OnceLock::new(),
         });
+        custom::start(&server).await?;
         bootstrap::create(&server).await?;
         auth::rbac::bootstrap::reconcile(&server).await?;
         Ok(server)
@@ -286,6 +287,14 @@ impl Apiserver {
         if subresource::is_stream(&target.subresource) {
             return subresource::stream(self, &resource, &target, &query, request).await;
         }
+        custom::conform::before(
+            &self.kinds,
+            &resource,
+            verb,
+            &target.subresource,
+            request.headers().get(http::header::CONTENT_TYPE),
+            warnings,
+        )?;
         let accept = negotiate::choose(
             request.headers(),
             Offer {

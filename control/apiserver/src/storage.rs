@@ -4,7 +4,6 @@ use api::{Revision, Status, meta};
 use bytes::Bytes;
 use registry::Resource;
 use serde_json::Value;
-use store::Entry;
 
 /// An object with the revision that wrote it, in the form of the resource it is read through. The value has no
 /// resourceVersion, exactly as it is stored.
@@ -16,11 +15,6 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Parses an entry.
-    pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, Status> {
-        Self::new(resource, &entry.value, entry.modified)
-    }
-
     /// Parses stored bytes.
     pub(crate) fn new(resource: &Resource, bytes: &Bytes, revision: Revision) -> Result<Self, Status> {
         let bytes = view(resource, bytes)?;
@@ -42,11 +36,11 @@ impl Stored {
 
 /// Stored bytes in the form of the resource. Most resources are stored as they are; a view is converted.
 pub(crate) fn view(resource: &Resource, bytes: &Bytes) -> Result<Bytes, Status> {
-    match resource.conversion {
+    match &resource.conversion {
         None => Ok(bytes.clone()),
         Some(conversion) => {
             let mut value = parse(bytes)?;
-            (conversion.from_storage)(&mut value);
+            conversion.from_storage(&mut value);
             Ok(write(&value))
         }
     }
@@ -54,11 +48,11 @@ pub(crate) fn view(resource: &Resource, bytes: &Bytes) -> Result<Bytes, Status> 
 
 /// The bytes to store for an object of the resource.
 pub(crate) fn to_store(resource: &Resource, value: &Value) -> Bytes {
-    match resource.conversion {
+    match &resource.conversion {
         None => write(value),
         Some(conversion) => {
             let mut value = value.clone();
-            (conversion.to_storage)(&mut value);
+            conversion.to_storage(&mut value);
             write(&value)
         }
     }

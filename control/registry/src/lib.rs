@@ -2,6 +2,7 @@
 //! prepares, validates and prints its objects. Pure: objects come in as JSON values, time as an argument.
 
 pub mod admissionregistration;
+pub mod apiextensions;
 pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
@@ -10,6 +11,7 @@ pub mod certificates;
 pub mod columns;
 pub mod coordination;
 pub mod core;
+pub mod custom;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
@@ -32,4 +34,4 @@ mod testing;
 
 pub use columns::Column;
 pub use strategy::{Grace, Strategy};
-pub use table::{Conversion, Resource, Row, StrategyRef, Subresource, find, find_kind, resources};
+pub use table::{Conversion, Converter, Resource, Row, StrategyRef, Subresource, find, find_kind, resources};

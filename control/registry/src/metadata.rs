@@ -30,7 +30,7 @@ pub fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Vec<Fie
     errors.extend(validate_metadata_update(new, old));
     errors.extend(resource.strategy.validate_update(new, old));
     if errors.is_empty() {
-        errors.extend(resource.strategy.validate(new));
+        errors.extend(resource.strategy.validate_changed(new, old));
     }
     errors
 }

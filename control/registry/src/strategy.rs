@@ -109,6 +109,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Checks an updated object, where what was wrong before and did not change may stay.
+    fn validate_changed(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        self.validate(new)
+    }
+
     /// Checks an update through the status subresource.
     fn validate_status_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
@@ -165,6 +170,11 @@ pub trait Strategy: Send + Sync {
         true
     }
 
+    /// The definition's version that this is the strategy of, for custom resources.
+    fn custom(&self) -> Option<&crate::custom::Version> {
+        None
+    }
+
     /// Whether an update of an absent object creates it.
     fn create_on_update(&self) -> bool {
         false
@@ -205,7 +215,7 @@ pub(crate) fn copy_metadata(new: &mut Value, old: &Value, field: &str) {
     };
 }
 
-fn count_generation(changed: bool, new: &mut Value, old: &Value) {
+pub(crate) fn count_generation(changed: bool, new: &mut Value, old: &Value) {
     if changed {
         meta::set_generation(new, meta::generation(old) + 1);
     } else {

@@ -13,6 +13,7 @@ use crate::columns::{AGE, Column, NAME, number, text, wide};
 use crate::strategy::Strategy;
 
 mod admissionregistration;
+mod apiextensions;
 mod apiregistration;
 mod apps;
 mod autoscaling;
@@ -82,7 +83,15 @@ pub struct Resource {
     /// See [`Row::storage`].
     pub storage: (String, String),
     /// For a view whose form differs from the stored one.
-    pub conversion: Option<&'static Conversion>,
+    pub conversion: Option<Converter>,
+}
+
+/// How a resource's objects become what is stored, and back.
+#[derive(Clone, Debug)]
+pub enum Converter {
+    BuiltIn(&'static Conversion),
+    /// By the definition: its versions differ in name only, or a webhook has done the rest.
+    Custom(Arc<crate::custom::Version>),
 }
 
 /// The strategy of a resource.
@@ -107,6 +116,22 @@ pub struct Subresource {
     pub kind: Cow<'static, str>,
     /// Sorted.
     pub verbs: &'static [&'static str],
+}
+
+impl Converter {
+    pub fn to_storage(&self, object: &mut Value) {
+        match self {
+            Self::BuiltIn(conversion) => (conversion.to_storage)(object),
+            Self::Custom(version) => version.write(object),
+        }
+    }
+
+    pub fn from_storage(&self, object: &mut Value) {
+        match self {
+            Self::BuiltIn(conversion) => (conversion.from_storage)(object),
+            Self::Custom(version) => version.read(object),
+        }
+    }
 }
 
 impl Deref for StrategyRef {
@@ -153,7 +178,7 @@ impl From<&Row> for Resource {
             strategy: StrategyRef::BuiltIn(row.strategy),
             columns: Cow::Borrowed(row.columns),
             storage: (row.storage.0.to_owned(), row.storage.1.to_owned()),
-            conversion: row.conversion,
+            conversion: row.conversion.map(Converter::BuiltIn),
         }
     }
 }
@@ -181,6 +206,15 @@ impl Resource {
         match self.strategy {
             StrategyRef::BuiltIn(_) => Schema::for_kind(&self.gvk()),
             StrategyRef::Custom(_) => None,
+        }
+    }
+
+    /// What merges know of the kind.
+    #[must_use]
+    pub fn shape(&self) -> &dyn api::shape::Shape {
+        match self.strategy.custom() {
+            Some(version) => &version.schema,
+            None => self.schema().map_or(api::shape::DEDUCED, |schema| schema.definition()),
         }
     }
 
@@ -252,6 +286,7 @@ pub fn find_kind(gvk: &Gvk) -> Option<&'static Arc<Resource>> {
 /// The groups' rows.
 static ROWS: &[&[Row]] = &[
     admissionregistration::ROWS,
+    apiextensions::ROWS,
     apiregistration::ROWS,
     apps::ROWS,
     autoscaling::ROWS,

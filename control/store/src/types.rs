@@ -96,7 +96,8 @@ impl Default for Config {
 }
 
 impl Event {
-    pub(crate) fn new(key: Arc<str>, revision: Revision, value: Option<Bytes>, prev: Option<Entry>) -> Event {
+    /// An event that tells this; `served` of it is its own.
+    pub fn new(key: Arc<str>, revision: Revision, value: Option<Bytes>, prev: Option<Entry>) -> Event {
         Event { key, revision, value, prev, served: OnceLock::new() }
     }
 

@@ -326,11 +326,11 @@ fn convert(
 ) -> Result<Value, Status> {
     let mut object = object.clone();
     let Some(other) = other else { return Ok(object) };
-    if let Some(conversion) = call.write.resource.conversion {
-        (conversion.to_storage)(&mut object);
+    if let Some(conversion) = &call.write.resource.conversion {
+        conversion.to_storage(&mut object);
     }
-    if let Some(conversion) = other.conversion {
-        (conversion.from_storage)(&mut object);
+    if let Some(conversion) = &other.conversion {
+        conversion.from_storage(&mut object);
     }
     object["apiVersion"] = other.api_version().into();
     Ok(object)
@@ -342,11 +342,11 @@ fn convert_back(
     other: &registry::Resource,
     mut object: Value,
 ) -> Result<Value, Status> {
-    if let Some(conversion) = other.conversion {
-        (conversion.to_storage)(&mut object);
+    if let Some(conversion) = &other.conversion {
+        conversion.to_storage(&mut object);
     }
-    if let Some(conversion) = call.write.resource.conversion {
-        (conversion.from_storage)(&mut object);
+    if let Some(conversion) = &call.write.resource.conversion {
+        conversion.from_storage(&mut object);
     }
     object["apiVersion"] = call.write.resource.api_version().into();
     Ok(object)

@@ -7,6 +7,7 @@ use super::{
     encode,
     write::{self, FieldValidation, Modified, Via},
 };
+use crate::custom::conform::conform;
 use api::{Status, meta, patch};
 use bytes::Bytes;
 use client::Body;
@@ -25,7 +26,7 @@ pub(crate) async fn apply(
         ));
     }
     let gvk = context.resource.gvk();
-    let mut manifest = write::conform(&gvk, yaml(body)?, validation, context.warnings)?;
+    let mut manifest = conform(&context.resource, yaml(body)?, validation, context.warnings)?;
     match meta::name(&manifest) {
         "" => meta::set_name(&mut manifest, &context.target.name),
         name if name != context.target.name => {

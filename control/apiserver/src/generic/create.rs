@@ -6,6 +6,7 @@ use super::{
     encode,
     write::{self, FieldValidation, Via, Write},
 };
+use crate::custom::conform::conform;
 use api::Status;
 use bytes::Bytes;
 use client::Body;
@@ -15,7 +16,7 @@ pub(crate) async fn create(context: &mut Context<'_>, body: Bytes) -> Result<Res
     let dry_run = context.dry_run()?;
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
     let decoded = decode(&body, context.content_type.as_ref())?;
-    let object = write::conform(&context.resource.gvk(), decoded, validation, context.warnings)?;
+    let object = conform(&context.resource, decoded, validation, context.warnings)?;
     let stored = write::insert(&context.write(Via::Object, dry_run), object).await?;
     encode::object(context, 201, &stored)
 }

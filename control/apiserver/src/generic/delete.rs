@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     admission,
+    custom::convert,
     storage::{self, Stored},
 };
 use api::{Status, meta};
@@ -81,7 +82,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
         at = Some(listing.revision);
         for entry in &listing.entries {
             start = Some(entry.key.to_string());
-            let object = Stored::read(&context.resource, entry)?;
+            let object = convert::read(context.server, &context.resource, entry).await?;
             if !selection.matches(&context.resource, &object.value) {
                 continue;
             }
@@ -183,7 +184,7 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
     for _ in 0..CONFLICT_ATTEMPTS {
         let entry = store.get(&key).await.map_err(storage::unavailable)?;
         let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
-        let old = Stored::read(resource, &entry)?;
+        let old = convert::read(write.server, resource, &entry).await?;
         preconditions(write, options, &old)?;
         admission::delete(write, &old).await?;
         let new = next_state(resource, options, &old.value, process::now());
@@ -196,7 +197,7 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
             let stored = Stored { value: new, bytes, revision: old.revision };
             return Ok(if goes { Deleted::Gone(stored) } else { Deleted::Marked(stored) });
         }
-        let op = if goes { Op::Delete } else { Op::Put(storage::to_store(resource, &new)) };
+        let op = if goes { Op::Delete } else { Op::Put(convert::to_store(write.server, resource, &new).await?) };
         match store.commit(&key, Expect::Revision(old.revision), op).await {
             Ok(revision) if goes => {
                 write.server.allocators.release(resource, &old.value);

@@ -2,6 +2,7 @@
 
 use super::{Context, encode, revision};
 use crate::{
+    custom::convert,
     http::{negotiate::Accept, respond},
     storage::{self, Stored},
 };
@@ -26,12 +27,15 @@ pub(crate) async fn get(context: &Context<'_>) -> Result<Response<Body>, Status>
 
 /// The request's object, or 404.
 pub(crate) async fn read(context: &Context<'_>) -> Result<Stored, Status> {
-    Stored::read(&context.resource, &entry(context).await?)
+    let entry = entry(context).await?;
+    Stored::new(&context.resource, &entry.value, entry.modified)
 }
 
 async fn entry(context: &Context<'_>) -> Result<Entry, Status> {
     let target = &context.target;
     let key = storage::key(&context.resource, &target.namespace, &target.name);
     let entry = context.server.config.store.get(&key).await.map_err(storage::unavailable)?;
-    entry.ok_or_else(|| Status::not_found(&context.resource.gvr(), &target.name))
+    let mut entry = entry.ok_or_else(|| Status::not_found(&context.resource.gvr(), &target.name))?;
+    convert::entries(context.server, &context.resource, std::slice::from_mut(&mut entry)).await?;
+    Ok(entry)
 }

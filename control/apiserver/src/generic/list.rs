@@ -10,6 +10,7 @@ use super::{
     writer::{self, Source, Writer},
 };
 use crate::{
+    custom::convert,
     http::{gzip, negotiate::Media, respond},
     storage,
 };
@@ -87,12 +88,15 @@ async fn page(context: &Context<'_>, selection: &Selection, prefix: &str) -> Res
     let revision = snapshot.revision();
     let matches = |entry: &Entry| selection.matches_bytes(&context.resource, &entry.value);
     if let Some(key) = one {
-        let entry =
-            snapshot.page(None, Some(1)).entries.into_iter().filter(|entry| *entry.key == *key && matches(entry));
+        let mut first = snapshot.page(None, Some(1)).entries;
+        convert::entries(context.server, &context.resource, &mut first).await?;
+        let entry = first.into_iter().filter(|entry| *entry.key == *key && matches(entry));
         let source = Source::Picked(entry.collect::<Vec<_>>().into_iter());
         return Ok(Page { source, revision, next: None, remaining: 0 });
     }
     let mut after = token.as_ref().map(|token| token.after(prefix));
+    // What a webhook converts is converted before it is written.
+    let limit = limit.or(convert::webhook_of(&context.resource).map(|_| usize::MAX >> 1));
     let Some(limit) = limit else {
         return Ok(Page { source: Source::Held { snapshot, after }, revision, next: None, remaining: 0 });
     };
@@ -101,9 +105,10 @@ async fn page(context: &Context<'_>, selection: &Selection, prefix: &str) -> Res
     while picked.len() <= limit {
         let room = (limit - picked.len()).saturating_add(1);
         let want = if selection.is_everything() { room.min(BATCH) } else { BATCH };
-        let batch = snapshot.page(after.as_deref(), Some(want)).entries;
+        let mut batch = snapshot.page(after.as_deref(), Some(want)).entries;
         let Some(last) = batch.last() else { break };
         after = Some(last.key.to_string());
+        convert::entries(context.server, &context.resource, &mut batch).await?;
         picked.extend(batch.into_iter().filter(matches).take(room));
         tokio::task::yield_now().await;
     }

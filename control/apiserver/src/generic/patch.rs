@@ -6,7 +6,7 @@ use super::{
     encode,
     write::{self, FieldValidation},
 };
-use crate::storage::Stored;
+use crate::{custom::conform::conform, storage::Stored};
 use api::{Gvk, Revision, Status, meta, patch};
 use bytes::Bytes;
 use client::Body;
@@ -35,13 +35,12 @@ pub(crate) async fn patch(context: &mut Context<'_>, body: Bytes) -> Result<Resp
         return apply::apply(context, &body, validation, dry_run).await;
     }
     let (patch, duplicates) = read(context, body)?;
-    let gvk = context.resource.gvk();
     let mut warnings = Vec::new();
     let modified = write::modify(&context.write(context.via(), dry_run), |old| {
         warnings.clear();
         let value = patch.apply(&context.resource, old)?;
         let decoded = Decoded { value, duplicates: duplicates.clone() };
-        write::conform(&gvk, decoded, validation, &mut warnings)
+        conform(&context.resource, decoded, validation, &mut warnings)
     })
     .await?;
     context.warnings.append(&mut warnings);

@@ -6,6 +6,7 @@ use super::{
     encode,
     write::{self, FieldValidation, Modified, Via},
 };
+use crate::custom::conform::conform;
 use api::{Status, meta};
 use bytes::Bytes;
 use client::Body;
@@ -15,7 +16,7 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
     let dry_run = context.dry_run()?;
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
     let decoded = decode(&body, context.content_type.as_ref())?;
-    let object = write::conform(&context.resource.gvk(), decoded, validation, context.warnings)?;
+    let object = conform(&context.resource, decoded, validation, context.warnings)?;
     let name = meta::name(&object);
     if name.is_empty() {
         return Err(Status::bad_request("name must be provided"));
@@ -31,8 +32,15 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
     let replace = |_: &_| {
         // Only a whole object can overwrite what its author has not seen; a patch is made on the present one.
         if !unconditional && matches!(meta::resource_version(&object), "" | "0") {
-            let error = api::FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
-            return Err(Status::invalid(&context.resource.gvk(), name, vec![error]));
+            let error = api::FieldError {
+                kind: api::FieldErrorKind::Invalid,
+                field: "metadata.resourceVersion".to_owned(),
+                value: None,
+                detail: "0x0: must be specified for an update".to_owned(),
+            };
+            // Kubernetes names the resource here, not the kind.
+            let gvk = api::Gvk::new(&context.resource.group, &context.resource.version, &context.resource.resource);
+            return Err(Status::invalid(&gvk, name, vec![error]));
         }
         Ok(object.clone())
     };

@@ -4,6 +4,7 @@
 use super::{Context, encode::Style, revision, selection::Selection, writer::Source};
 use crate::{
     Apiserver,
+    custom::convert,
     http::{negotiate::Media, respond},
     metrics::OpenWatch,
     storage,
@@ -15,6 +16,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use registry::Resource;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use store::Watch;
 use tokio::time::Instant;
@@ -87,6 +89,7 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
     let ends = now + Duration::from_secs(timeout_s);
     let stream = frames(Watching {
         server: context.server.clone(),
+        resource: context.resource.clone(),
         prefix,
         encoder,
         ready,
@@ -169,6 +172,7 @@ enum Phase {
 /// One open watch.
 struct Watching {
     server: Arc<Apiserver>,
+    resource: Arc<Resource>,
     prefix: String,
     encoder: Encoder,
     /// Frames to be sent before the next event is read.
@@ -200,13 +204,15 @@ impl Watching {
             match &mut self.phase {
                 Phase::Ended => return None,
                 Phase::State { .. } => {
-                    self.more_state();
+                    self.more_state().await;
                     tokio::task::yield_now().await;
                 }
                 Phase::Events(events) => tokio::select! {
                     biased;
-                    event = events.next() => self.take(event),
+                    event = events.next() => self.take(event).await,
                     () = self.server.ending() => self.finish(None),
+                    // The definition has changed: the client lists again and sees what the objects are now.
+                    () = self.server.kinds.outdated(&self.resource) => self.finish(None),
                     () = tokio::time::sleep_until(self.ends) => {
                         let last = events.progress().filter(|_| self.bookmarks);
                         let last = last.map(|revision| self.encoder.bookmark(revision.max(self.after), false));
@@ -249,7 +255,7 @@ impl Watching {
             }
             let Phase::Events(events) = &mut self.phase else { break };
             match events.next().now_or_never() {
-                Some(event) => self.take(event),
+                Some(event) => self.take(event).await,
                 None => break,
             }
         }
@@ -257,10 +263,13 @@ impl Watching {
     }
 
     /// Frames of some more objects of the present state; the events follow when all have been sent.
-    fn more_state(&mut self) {
+    async fn more_state(&mut self) {
         let Phase::State { source, revision, marked } = &mut self.phase else { return };
         let (revision, marked) = (*revision, *marked);
-        let batch = source.batch();
+        let mut batch = source.batch();
+        if let Err(status) = convert::entries(&self.server, &self.resource, &mut batch).await {
+            return self.finish_with(&status);
+        }
         let ended = batch.is_empty();
         for entry in batch {
             match self.encoder.entry(&entry) {
@@ -283,13 +292,19 @@ impl Watching {
     }
 
     /// What the queue gave.
-    fn take(&mut self, event: Option<Result<Arc<store::Event>, store::Error>>) {
+    async fn take(&mut self, event: Option<Result<Arc<store::Event>, store::Error>>) {
         match event {
             Some(Ok(event)) if event.revision <= self.after => {}
-            Some(Ok(event)) => match self.encoder.event(&self.server.recent, &event) {
-                Ok(frame) => self.ready.extend(frame),
-                Err(status) => self.finish_with(&status),
-            },
+            Some(Ok(event)) => {
+                let frame = match convert::event(&self.server, &self.resource, event).await {
+                    Ok(event) => self.encoder.event(&self.server.recent, &event),
+                    Err(status) => Err(status),
+                };
+                match frame {
+                    Ok(frame) => self.ready.extend(frame),
+                    Err(status) => self.finish_with(&status),
+                }
+            }
             Some(Err(store::Error::Lagged)) => self.finish_with(&lagged()),
             Some(Err(store::Error::Compacted { compacted })) => self.finish_with(&too_old(self.after, compacted)),
             Some(Err(error)) => self.finish_with(&storage::unavailable(error)),

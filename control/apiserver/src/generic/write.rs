@@ -9,6 +9,7 @@ use crate::{
     Apiserver,
     admission::{self, Call, Operation, Origin, Reserved},
     auth::User,
+    custom::convert,
     storage::{self, Stored},
 };
 use api::{Schema, Status, meta, schema};
@@ -163,7 +164,7 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
         let reservation = write.server.allocators.reserve(resource, &mut object, None)?;
         let quota = admission::validate(&call, &object).await?;
         let key = storage::key(resource, write.namespace, meta::name(&object));
-        let bytes = storage::to_store(resource, &object);
+        let bytes = convert::to_store(write.server, resource, &object).await?;
         if write.dry_run {
             let taken = write.server.config.store.get(&key).await.map_err(storage::unavailable)?;
             return match taken {
@@ -204,7 +205,7 @@ pub(crate) async fn modify(
     for _ in 0..CONFLICT_ATTEMPTS {
         let entry = store.get(&key).await.map_err(storage::unavailable)?;
         let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
-        let old = Stored::read(resource, &entry)?;
+        let old = convert::read(write.server, resource, &entry).await?;
         let mut new = change(&old)?;
         let pinned = check_preconditions(write, &new, &old)?;
         fit_namespace(resource, write.namespace, &mut new)?;
@@ -214,7 +215,7 @@ pub(crate) async fn modify(
         }
         let reservation = write.server.allocators.reserve(resource, &mut new, Some(&old.value))?;
         let removed = may_go(resource, &new);
-        let op = if removed { Op::Delete } else { Op::Put(storage::to_store(resource, &new)) };
+        let op = if removed { Op::Delete } else { Op::Put(convert::to_store(write.server, resource, &new).await?) };
         let bytes = storage::write(&new);
         if write.dry_run {
             return Ok(Modified { stored: Stored { value: new, bytes, revision: old.revision }, created: false });

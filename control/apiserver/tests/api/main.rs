@@ -20,6 +20,7 @@ mod row_13;
 mod row_14;
 mod row_24;
 mod row_32;
+mod row_33;
 mod row_38;
 mod row_39;
 mod row_41;

@@ -144,14 +144,14 @@ proptest! {
             let _ = metadata::validate_status_update(resource, &status, &object);
             prop_assert_eq!(status.get("spec"), object.get("spec"));
         }
-        if let Some(conversion) = resource.conversion {
+        if let Some(conversion) = &resource.conversion {
             let mut there = object.clone();
-            (conversion.to_storage)(&mut there);
+            conversion.to_storage(&mut there);
             let stored = resources().iter().find(|r| r.storage == resource.storage && r.conversion.is_none());
             let stored = stored.expect("some resource shows the stored form");
             prop_assert_eq!(unknown_fields(&stored.schema().expect("built in"), &there), Vec::<String>::new());
             prop_assert_eq!(api::meta::gvk(&there), stored.gvk());
-            (conversion.from_storage)(&mut there);
+            conversion.from_storage(&mut there);
             prop_assert_eq!(there, object);
         }
     }
