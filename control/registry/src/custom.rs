@@ -268,8 +268,8 @@ impl Strategy for Version {
                 .any(|(field, value)| counts(field) && old.get(field) != Some(value))
     }
 
-    fn scale(&self) -> Option<Paths> {
-        self.scale.clone()
+    fn scale(&self) -> Paths {
+        self.scale.clone().unwrap_or(crate::scale::WORKLOAD)
     }
 
     fn prepare_create(&self, object: &mut Value) {
