@@ -18,6 +18,7 @@ const MESSAGES: &str = "../shared/data/kubernetes-protobuf.json";
 const OUTPUT: &str = "control/api/src/schema/tables.txt";
 const REF: &str = "#/definitions/";
 
+mod served;
 mod zeros;
 
 /// Reads the document and writes the table.
@@ -32,6 +33,7 @@ pub fn run() -> Result<()> {
     let messages: Value = serde_json::from_str(&messages).with_context(|| format!("parse {MESSAGES}"))?;
     let table = render(&lookup, &messages)?;
     std::fs::write(Path::new(OUTPUT), &table).with_context(|| format!("write {OUTPUT}"))?;
+    served::run(&document)?;
     println!("{OUTPUT}: {} definitions, {} bytes", table.lines().filter(|l| !l.starts_with(' ')).count(), table.len());
     Ok(())
 }

@@ -2,13 +2,14 @@
 
 mod auth;
 mod delete;
-mod discovery;
 mod fixture;
 mod input;
 mod lists;
 mod patches;
 mod pods;
 mod row_01;
+mod row_02;
+mod row_04;
 mod row_06;
 mod row_07;
 mod row_08;
