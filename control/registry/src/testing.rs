@@ -1,6 +1,7 @@
 //! What the data tests share.
 
 mod generated;
+mod kinds;
 
 use api::{Gvk, meta};
 use jiff::Timestamp;

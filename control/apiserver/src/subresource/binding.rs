@@ -4,9 +4,10 @@ use crate::{
     generic::{
         Context,
         decode::decode,
+        encode,
         write::{self, FieldValidation, Via},
     },
-    http::respond,
+    storage,
 };
 use api::{Gvk, Gvr, Outcome, Reason, Status, meta, time};
 use bytes::Bytes;
@@ -80,7 +81,7 @@ pub(super) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Resp
     .await?;
     let success =
         Status { status: Outcome::Success, code: 201, reason: Reason::Unknown, message: String::new(), details: None };
-    Ok(respond::json(201, &success))
+    encode::media(context, 201, storage::write(&serde_json::json!(success)))
 }
 
 fn set_scheduled(pod: &mut Value, now: &str) {

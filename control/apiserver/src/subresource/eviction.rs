@@ -5,10 +5,9 @@ use crate::{
         Context,
         decode::decode,
         delete::{self, Options},
-        dry_run,
+        dry_run, encode,
         write::{self, FieldValidation, Via, Write},
     },
-    http::respond,
     storage,
 };
 use api::{Gvk, Gvr, Outcome, Reason, Status, meta, time};
@@ -55,7 +54,7 @@ pub(super) async fn evict(context: &mut Context<'_>, body: &Bytes) -> Result<Res
     }
     let success =
         Status { status: Outcome::Success, code: 201, reason: Reason::Unknown, message: String::new(), details: None };
-    Ok(respond::json(201, &success))
+    encode::media(context, 201, storage::write(&serde_json::json!(success)))
 }
 
 /// Asks the pod's budget, and books the disruption.
