@@ -311,11 +311,11 @@ impl Status {
         Self::failure(410, Reason::Gone, message)
     }
 
-    /// `verb` as in `delete`.
+    /// There is no such route: Kubernetes does not say more.
     #[must_use]
-    pub fn method_not_allowed(gvr: &Gvr, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind {:?}", gvr.qualified());
-        Self::failure(405, Reason::MethodNotAllowed, message).with_details(about(gvr, ""))
+    pub fn method_not_allowed(_gvr: &Gvr, _verb: &str) -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::failure(405, Reason::MethodNotAllowed, message).with_details(Details::default())
     }
 
     #[must_use]

@@ -166,7 +166,7 @@ macro_rules! kinds {
 }
 
 use k8s_openapi::api::{
-    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
+    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, rbac::v1 as rbac,
 };
 
 kinds! {
@@ -182,6 +182,7 @@ kinds! {
     leases: Lease = coordination::Lease, namespaced;
     deployments: Deployment = apps::Deployment, namespaced;
     replica_sets: ReplicaSet = apps::ReplicaSet, namespaced;
+    cluster_roles: ClusterRole = rbac::ClusterRole, cluster;
 }
 
 impl Kind {

@@ -2,6 +2,7 @@
 //! a plan. They behave as those of kube-controller-manager, down to reasons and messages, because kubectl and people
 //! read them.
 
+pub mod cluster_role_aggregation;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
@@ -46,6 +47,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(node_lifecycle::NodeLifecycleController { started: config.started }),
         Box::new(taint_eviction::TaintEvictionController),
         Box::new(pod_gc::PodGarbageCollector),
+        Box::new(cluster_role_aggregation::ClusterRoleAggregationController),
         Box::new(node_ipam::NodeIpamController { cluster_cidrs: config.cluster_cidrs.clone() }),
     ]
 }

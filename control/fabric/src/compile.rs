@@ -40,7 +40,8 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
             | Kind::ServiceAccount
             | Kind::Lease
             | Kind::Deployment
-            | Kind::ReplicaSet => {}
+            | Kind::ReplicaSet
+            | Kind::ClusterRole => {}
         }
     }
     for key in dirty {

@@ -32,7 +32,7 @@ fn messages_clients_match() {
         422 Invalid Deployment.apps "x" is invalid: [spec.replicas: Invalid value: -1: must be greater than or equal to 0, spec.selector: Required value]
         403 Forbidden pods "x" is forbidden: no
         403 Forbidden pods is forbidden: no
-        405 MethodNotAllowed delete is not supported on resources of kind "pods"
+        405 MethodNotAllowed the server does not allow this method on the requested resource
         504 Timeout Timeout: Too large resource version: 9, current: 3
         406 NotAcceptable only the following media types are accepted: application/json
         500 InternalError Internal error occurred: boom

@@ -46,6 +46,7 @@ pub(crate) async fn apply(
     };
     let modified = match write::modify(&write, merge).await {
         Err(status) if status.is_not_found() && context.via() == Via::Object && meta::uid(&manifest).is_empty() => {
+            context.may_create().await?;
             match write::insert(&write, manifest.clone()).await {
                 Ok(stored) => Modified { stored, created: true },
                 // Somebody else created it in between.

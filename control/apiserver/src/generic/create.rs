@@ -6,6 +6,7 @@ use super::{
     encode,
     write::{self, FieldValidation, Via, Write},
 };
+use crate::auth::authorize::authorize_request;
 use crate::custom::conform::conform;
 use api::Status;
 use bytes::Bytes;
@@ -22,6 +23,11 @@ pub(crate) async fn create(context: &mut Context<'_>, body: Bytes) -> Result<Res
 }
 
 impl Context<'_> {
+    /// Checks that the user may create the object: an update or apply of one that is not there does.
+    pub(crate) async fn may_create(&self) -> Result<(), Status> {
+        authorize_request(self.server, &self.user, "create", &self.target, &self.query).await
+    }
+
     /// A write of the request's object.
     pub(crate) fn write(&self, via: Via, dry_run: bool) -> Write<'_> {
         Write {

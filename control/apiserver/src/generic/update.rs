@@ -46,6 +46,7 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
     };
     let modified = match write::modify(&write, replace).await {
         Err(status) if status.is_not_found() && creates(context, &object) => {
+            context.may_create().await?;
             let stored = write::insert(&write, object.clone()).await?;
             Modified { stored, created: true }
         }
