@@ -6,8 +6,9 @@
 //! HTTP on it; `api-upgrade` (one an exec, attach or port-forward) copies bytes between a client and a node;
 //! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events;
 //! `api-account-tokens` fills Secrets with service account tokens; `api-node-graph` follows which objects the pods of
-//! each node refer to; `api-bootstrap` keeps the objects every cluster has. All end when the token given to `serve` is
-//! cancelled. `api-definitions` settles custom resource definitions as the store tells of them.
+//! each node refer to; `api-bootstrap` keeps the objects every cluster has; `api-quotas` counts what quotas bound;
+//! `api-addresses` tends IPAddresses and ServiceCIDRs. All end when the token given to `serve` is cancelled.
+//! `api-definitions` settles custom resource definitions as the store tells of them.
 //! Channels: `kinds` tells watches that a resource has changed.
 
 mod admission;

@@ -3,7 +3,7 @@
 use crate::{
     Config, Error,
     admission::{self, Hooks, Origin, Quotas},
-    allocate::Allocators,
+    allocate::{Allocators, addresses},
     auth::{
         self, Knowledge, User,
         authorize::{Attributes, Object, authorize, authorize_request},
@@ -90,6 +90,11 @@ impl Apiserver {
         Ok(server)
     }
 
+    /// Every resource that is served now, built in or custom.
+    pub fn resources(&self) -> Vec<Arc<Resource>> {
+        self.kinds.snapshot().resources.clone()
+    }
+
     /// A client that calls this server in process as `user`.
     pub fn transport(self: &Arc<Self>, user: User) -> Client {
         Client::new(Arc::new(InProcess { server: self.clone(), user: Arc::new(user) }))
@@ -103,6 +108,7 @@ impl Apiserver {
     /// Serves HTTPS until the token is cancelled and open requests have ended (or had 5 s to).
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: rustls::ServerConfig, shutdown: Shutdown) {
         let _ = self.shutdown.set(shutdown.clone());
+        process::spawn("api-addresses", addresses::run(self.clone(), shutdown.clone()));
         process::spawn("api-quotas", admission::quota::recount::run(self.clone(), shutdown.clone()));
         process::spawn("api-bootstrap", bootstrap::run(self.clone(), shutdown.clone()));
         process::spawn("api-events", event_ttl::run(self.clone(), shutdown.clone()));

@@ -165,6 +165,11 @@ pub trait Strategy: Send + Sync {
         Grace::Immediate
     }
 
+    /// Whether the dependents of an object stay when a delete does not say what becomes of them.
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+
     /// Whether an update without a resourceVersion replaces whatever is there.
     fn unconditional_update(&self) -> bool {
         true

@@ -61,6 +61,9 @@ impl Operation {
 /// Changes an object that is to be created or updated. True if a webhook did.
 pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, Status> {
     let snapshot = call.write.server.informed.latest().await?;
+    if is(call.write.resource, "", "services") {
+        call.write.server.allocators.follow(&snapshot);
+    }
     mutate_built_in(call, &snapshot, object).await?;
     let changed = hooks::mutate(call, &snapshot, object).await?;
     if call.subresource.is_empty() && matches!(call.operation, Operation::Create | Operation::Update) {

@@ -1,15 +1,20 @@
 //! ClusterIPs and nodePorts. The pools are in memory, rebuilt from the stored Services at start; a number is taken
 //! before the Service is written, and given back if the write does not happen.
 
+pub(crate) mod addresses;
 mod pool;
 mod service;
 
 pub(crate) use service::carry_over;
 
-use crate::{Error, storage};
-use api::{FieldError, Status, meta};
+use crate::{
+    Error,
+    informed::{Kind, Snapshot},
+    storage,
+};
+use api::{FieldError, Revision, Status, meta};
 use ipnet::IpNet;
-use pool::{IpPool, PortPool};
+use pool::{IpPool, IpPools, PortPool};
 use registry::Resource;
 use serde_json::Value;
 use std::{
@@ -24,8 +29,12 @@ pub(crate) struct Allocators {
 }
 
 struct Pools {
-    ips: IpPool,
+    ips: IpPools,
     ports: PortPool,
+    /// The range that is served whatever objects say.
+    own: IpNet,
+    /// The ServiceCIDRs that the ranges are of.
+    followed: Revision,
 }
 
 /// Numbers taken for a write that is under way. Dropped without [`Reservation::keep`], they go back.
@@ -51,7 +60,14 @@ impl Allocators {
         cidr: IpNet,
         ports: RangeInclusive<u16>,
     ) -> Result<Self, Error> {
-        let mut pools = Pools { ips: IpPool::new(cidr).ok_or(Error::ServiceCidr(cidr))?, ports: PortPool::new(ports) };
+        if IpPool::new(cidr).is_none() {
+            return Err(Error::ServiceCidr(cidr));
+        }
+        let mut pools =
+            Pools { ips: IpPools::default(), ports: PortPool::new(ports), own: cidr, followed: Revision(0) };
+        let defined = store.list("/registry/networking.k8s.io/servicecidrs/", None, None, None).await?;
+        let defined = defined.entries.iter().filter_map(|entry| storage::parse(&entry.value).ok());
+        pools.ips.set(&ranges(cidr, defined.collect::<Vec<_>>().iter()));
         let listing = store.list(&storage::core_key("services", "", ""), None, None, None).await?;
         for entry in &listing.entries {
             let Ok(object) = storage::parse(&entry.value) else { continue };
@@ -67,7 +83,29 @@ impl Allocators {
                 }
             }
         }
+        let addresses = store.list(addresses::PREFIX, None, None, None).await?;
+        for entry in &addresses.entries {
+            if let Some(ip) = addresses::of_key(&entry.key) {
+                pools.ips.take(ip);
+            }
+        }
         Ok(Self { pools: Mutex::new(pools) })
+    }
+
+    /// Gives out addresses of the ServiceCIDRs there are.
+    pub(crate) fn follow(&self, snapshot: &Snapshot) {
+        let changed = snapshot.changed(Kind::ServiceCidrs);
+        let mut pools = self.lock();
+        if pools.followed != changed {
+            pools.followed = changed;
+            let own = pools.own;
+            pools.ips.set(&ranges(own, snapshot.all(Kind::ServiceCidrs).map(|object| &object.value)));
+        }
+    }
+
+    /// Marks an address as taken by an object of its own.
+    fn occupy(&self, ip: IpAddr) {
+        self.lock().ips.take(ip);
     }
 
     /// Gives a Service that is about to be written the numbers it needs. Other kinds pass.
@@ -133,6 +171,22 @@ impl Drop for Reservation<'_> {
 
 fn is_service(resource: &Resource) -> bool {
     resource.group.is_empty() && resource.resource == "services"
+}
+
+/// The ranges of ServiceCIDRs, the server's own first, each with whether it is open.
+fn ranges<'a>(own: IpNet, defined: impl Iterator<Item = &'a Value>) -> Vec<(IpNet, bool)> {
+    let mut ranges = vec![(own, true)];
+    for object in defined {
+        let listed = object["spec"]["cidrs"].as_array().into_iter().flatten();
+        for range in listed.filter_map(|range| range.as_str()?.parse::<IpNet>().ok()) {
+            let open = !meta::is_deleting(object);
+            match ranges.iter_mut().find(|(known, _)| *known == range) {
+                Some((_, known)) => *known |= open,
+                None => ranges.push((range, open)),
+            }
+        }
+    }
+    ranges
 }
 
 /// An invalid number.

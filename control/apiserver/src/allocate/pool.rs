@@ -20,6 +20,13 @@ pub(crate) struct IpPool {
     taken: BTreeSet<u128>,
 }
 
+/// ClusterIPs of every range, which may overlap.
+#[derive(Default)]
+pub(crate) struct IpPools {
+    /// Each with whether addresses are still given out of it.
+    ranges: Vec<(IpPool, bool)>,
+}
+
 /// nodePorts.
 pub(crate) struct PortPool {
     pub(crate) range: RangeInclusive<u16>,
@@ -33,6 +40,10 @@ impl IpPool {
         (size >= 16).then(|| Self { range, base: number(range.network()), size: size - 1, taken: BTreeSet::new() })
     }
 
+    pub(crate) fn is_v4(&self) -> bool {
+        matches!(self.range, IpNet::V4(_))
+    }
+
     pub(crate) fn range(&self) -> IpNet {
         self.range
     }
@@ -44,6 +55,15 @@ impl IpPool {
     /// False if it is taken or out of range.
     pub(crate) fn take(&mut self, ip: IpAddr) -> bool {
         self.offset(ip).is_some_and(|offset| self.taken.insert(offset))
+    }
+
+    pub(crate) fn is_taken(&self, ip: IpAddr) -> bool {
+        self.offset(ip).is_some_and(|offset| self.taken.contains(&offset))
+    }
+
+    /// Every address that is taken.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = IpAddr> {
+        self.taken.iter().map(|offset| self.address(*offset))
     }
 
     /// Any free address: above the static band first, then in it. `seed` picks where the search begins.
@@ -79,6 +99,68 @@ impl IpPool {
             IpNet::V4(_) => IpAddr::from(u32::try_from(number).expect("an IPv4 range stays below 2^32").to_be_bytes()),
             IpNet::V6(_) => IpAddr::from(number.to_be_bytes()),
         }
+    }
+}
+
+impl IpPools {
+    /// Serves these ranges from now on: what is taken stays so. A range that is going gives out nothing more.
+    pub(crate) fn set(&mut self, ranges: &[(IpNet, bool)]) {
+        let taken: BTreeSet<IpAddr> = self.ranges.iter().flat_map(|(pool, _)| pool.taken()).collect();
+        self.ranges.retain(|(pool, _)| ranges.iter().any(|(range, _)| *range == pool.range()));
+        for (range, open) in ranges {
+            if let Some((_, known)) = self.ranges.iter_mut().find(|(pool, _)| pool.range() == *range) {
+                *known = *open;
+            } else if let Some(mut pool) = IpPool::new(*range) {
+                taken.iter().for_each(|ip| drop(pool.take(*ip)));
+                self.ranges.push((pool, *open));
+            }
+        }
+    }
+
+    /// The ranges that addresses are given out of, for messages.
+    pub(crate) fn shown(&self) -> String {
+        let shown: Vec<String> = self.open().map(|pool| pool.range().to_string()).collect();
+        shown.join(",")
+    }
+
+    /// Whether there is a range of this family.
+    pub(crate) fn has_family(&self, v4: bool) -> bool {
+        self.open().any(|pool| pool.is_v4() == v4)
+    }
+
+    /// The family of the first range.
+    pub(crate) fn prefers_v4(&self) -> bool {
+        self.open().next().is_none_or(IpPool::is_v4)
+    }
+
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        self.open().any(|pool| pool.contains(ip))
+    }
+
+    /// False if it is taken or out of every range.
+    pub(crate) fn take(&mut self, ip: IpAddr) -> bool {
+        if self.ranges.iter().any(|(pool, _)| pool.is_taken(ip)) {
+            return false;
+        }
+        let mut took = false;
+        self.ranges.iter_mut().for_each(|(pool, _)| took |= pool.take(ip));
+        took
+    }
+
+    /// Any free address of a family.
+    pub(crate) fn take_any(&mut self, v4: bool, seed: u64) -> Option<IpAddr> {
+        let found = self.ranges.iter_mut().filter(|(pool, open)| *open && pool.is_v4() == v4);
+        let ip = found.filter_map(|(pool, _)| pool.take_any(seed)).next()?;
+        self.ranges.iter_mut().for_each(|(pool, _)| drop(pool.take(ip)));
+        Some(ip)
+    }
+
+    pub(crate) fn give_back(&mut self, ip: IpAddr) {
+        self.ranges.iter_mut().for_each(|(pool, _)| pool.give_back(ip));
+    }
+
+    fn open(&self) -> impl Iterator<Item = &IpPool> {
+        self.ranges.iter().filter(|(_, open)| *open).map(|(pool, _)| pool)
     }
 }
 

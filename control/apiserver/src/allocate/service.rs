@@ -1,6 +1,6 @@
 //! What a Service needs of the pools, and where it writes it.
 
-use super::{Numbers, Pools, refusal};
+use super::{IpPools, Numbers, Pools, refusal};
 use api::{FieldError, meta};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -17,7 +17,8 @@ pub(crate) fn numbers(service: &Value) -> Numbers {
             numbers.ips.push(ip);
         }
     }
-    for port in ports(spec).filter_map(node_port) {
+    let health = spec["healthCheckNodePort"].as_u64().and_then(|port| u16::try_from(port).ok());
+    for port in ports(spec).filter_map(node_port).chain(health.filter(|port| *port > 0)) {
         if !numbers.ports.contains(&port) {
             numbers.ports.push(port);
         }
@@ -39,6 +40,9 @@ pub(crate) fn allocate(
     if needs_node_ports(&service["spec"]) {
         allocate_ports(pools, service, held, taken, errors);
     }
+    if needs_health_check(&service["spec"]) {
+        allocate_health_check(pools, service, held, taken, errors);
+    }
 }
 
 fn allocate_ip(
@@ -48,51 +52,148 @@ fn allocate_ip(
     taken: &mut Numbers,
     errors: &mut Vec<FieldError>,
 ) {
-    let asked = cluster_ip(&service["spec"]).to_owned();
-    let ip = if asked.is_empty() {
-        match pools.ips.take_any(process::seed()) {
-            Some(ip) => {
-                taken.ips.push(ip);
-                ip
-            }
-            None => {
-                return errors.push(refusal(
-                    "spec.clusterIPs".to_owned(),
-                    json!([]),
-                    format!("failed to allocate an IP: the range {} is full", pools.ips.range()),
-                ));
-            }
-        }
+    let Some(families) = families(&pools.ips, &service["spec"], errors) else { return };
+    let spec = &service["spec"];
+    let listed = spec["clusterIPs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let asked: Vec<String> = if listed.is_empty() || listed[0] != cluster_ip(spec) {
+        vec![cluster_ip(spec).to_owned()]
     } else {
-        let mut refuse = |why: String| {
-            errors.push(refusal(
-                "spec.clusterIPs".to_owned(),
-                json!([asked]),
-                format!("failed to allocate IP {asked}: {why}"),
-            ));
-        };
-        match asked.parse::<IpAddr>() {
-            Err(_) => return refuse("it is not an IP address".to_owned()),
-            Ok(ip) if held.ips.contains(&ip) => ip,
-            Ok(ip) if !pools.ips.contains(ip) => {
-                let range = pools.ips.range();
-                return refuse(format!(
-                    "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
-                ));
-            }
-            Ok(ip) if pools.ips.take(ip) => {
-                taken.ips.push(ip);
-                ip
-            }
-            Ok(_) => return refuse("provided IP is already allocated".to_owned()),
-        }
+        listed.iter().map(|ip| ip.as_str().unwrap_or_default().to_owned()).collect()
     };
-    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let mut ips = Vec::new();
+    for (index, v4) in families.iter().enumerate() {
+        match asked.get(index).filter(|asked| !asked.is_empty()) {
+            Some(asked) => match take_asked(pools, asked, held, taken) {
+                Ok(ip) => ips.push(ip),
+                Err(why) => {
+                    let shown = if listed.is_empty() { json!([asked]) } else { json!(listed) };
+                    return errors.push(refusal(
+                        "spec.clusterIPs".to_owned(),
+                        shown,
+                        format!("failed to allocate IP {asked}: {why}"),
+                    ));
+                }
+            },
+            None => match pools.ips.take_any(*v4, process::seed()) {
+                Some(ip) => {
+                    taken.ips.push(ip);
+                    ips.push(ip);
+                }
+                None => {
+                    return errors.push(refusal(
+                        "spec.clusterIPs".to_owned(),
+                        json!([]),
+                        format!("failed to allocate an IP: the range {} is full", pools.ips.shown()),
+                    ));
+                }
+            },
+        }
+    }
+    let names: Vec<&str> = families.iter().map(|v4| family(*v4)).collect();
     let spec = meta::child_mut(service, "spec");
-    spec.insert("clusterIP".to_owned(), json!(ip));
-    spec.insert("clusterIPs".to_owned(), json!([ip]));
-    spec.insert("ipFamilies".to_owned(), json!([family]));
+    spec.insert("clusterIP".to_owned(), json!(ips[0]));
+    spec.insert("clusterIPs".to_owned(), json!(ips));
+    spec.insert("ipFamilies".to_owned(), json!(names));
     spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+}
+
+/// One address that was asked for, unless the Service has it already.
+fn take_asked(pools: &mut Pools, asked: &str, held: &Numbers, taken: &mut Numbers) -> Result<IpAddr, String> {
+    match asked.parse::<IpAddr>() {
+        Err(_) => Err("it is not an IP address".to_owned()),
+        Ok(ip) if held.ips.contains(&ip) => Ok(ip),
+        Ok(ip) if !pools.ips.contains(ip) => Err(format!(
+            "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
+            pools.ips.shown()
+        )),
+        Ok(ip) if pools.ips.take(ip) => {
+            taken.ips.push(ip);
+            Ok(ip)
+        }
+        Ok(_) => Err("provided IP is already allocated".to_owned()),
+    }
+}
+
+/// The families of a Service, true for IPv4, in order. `None`: they cannot be had.
+fn families(pools: &IpPools, spec: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<bool>> {
+    let named = spec["ipFamilies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut families: Vec<bool> = named.map(|family| family == "IPv4").collect();
+    let policy = spec["ipFamilyPolicy"].as_str().unwrap_or("SingleStack");
+    let dual = pools.has_family(true) && pools.has_family(false);
+    if policy == "RequireDualStack" && !dual {
+        let what = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid("spec.ipFamilyPolicy", policy, what));
+        return None;
+    }
+    // The default of a cluster that has only the other family.
+    if families == [true] && cluster_ip(spec).is_empty() && !pools.has_family(true) {
+        families = vec![false];
+    }
+    for (index, v4) in families.iter().enumerate().filter(|(_, v4)| !pools.has_family(**v4)) {
+        let field = format!("spec.ipFamilies[{index}]");
+        errors.push(FieldError::invalid(field, family(*v4), "not configured on this cluster"));
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    if families.is_empty() {
+        let given = cluster_ip(spec).parse::<IpAddr>().ok().map(|ip| ip.is_ipv4());
+        families.push(given.unwrap_or_else(|| pools.prefers_v4()));
+    }
+    match policy {
+        "SingleStack" => families.truncate(1),
+        _ if dual && families.len() == 1 => families.push(!families[0]),
+        _ => {}
+    }
+    Some(families)
+}
+
+fn family(v4: bool) -> &'static str {
+    if v4 { "IPv4" } else { "IPv6" }
+}
+
+fn needs_health_check(spec: &Value) -> bool {
+    service_type(spec) == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
+}
+
+fn allocate_health_check(
+    pools: &mut Pools,
+    service: &mut Value,
+    held: &Numbers,
+    taken: &mut Numbers,
+    errors: &mut Vec<FieldError>,
+) {
+    const FIELD: &str = "spec.healthCheckNodePort";
+    let asked = service["spec"]["healthCheckNodePort"].as_u64().and_then(|port| u16::try_from(port).ok());
+    match asked.filter(|port| *port > 0) {
+        Some(asked) if held.ports.contains(&asked) => {}
+        Some(asked) if !pools.ports.range.contains(&asked) => {
+            let (first, last) = (pools.ports.range.start(), pools.ports.range.end());
+            let why = format!(
+                "failed to allocate requested HealthCheck NodePort {asked}: provided port is not in the valid range. \
+                 The range of valid ports is {first}-{last}"
+            );
+            errors.push(refusal(FIELD.to_owned(), asked, why));
+        }
+        Some(asked) if pools.ports.take(asked) => taken.ports.push(asked),
+        Some(asked) => {
+            let why = format!(
+                "failed to allocate requested HealthCheck NodePort {asked}: provided port is already allocated"
+            );
+            errors.push(refusal(FIELD.to_owned(), asked, why));
+        }
+        None => match pools.ports.take_any(process::seed()) {
+            Some(free) => {
+                taken.ports.push(free);
+                meta::child_mut(service, "spec").insert("healthCheckNodePort".to_owned(), json!(free));
+            }
+            None => errors.push(refusal(
+                FIELD.to_owned(),
+                0,
+                "failed to allocate a HealthCheck NodePort: range is full".to_owned(),
+            )),
+        },
+    }
 }
 
 fn allocate_ports(
@@ -150,6 +251,14 @@ pub(crate) fn carry_over(new: &mut Value, old: &Value) {
         let spec = meta::child_mut(new, "spec");
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"].iter().filter(|_| unchanged) {
             spec.remove(*field);
+        }
+    }
+    // One family only: the second address goes.
+    if needs_ip && new["spec"]["ipFamilyPolicy"] == "SingleStack" && old["spec"]["ipFamilyPolicy"] != "SingleStack" {
+        for field in ["clusterIPs", "ipFamilies"] {
+            if let Some(list) = new["spec"][field].as_array_mut() {
+                list.truncate(1);
+            }
         }
     }
     // clusterIP alone changed or cleared: clusterIPs follows it.

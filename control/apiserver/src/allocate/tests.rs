@@ -2,8 +2,14 @@ use super::*;
 use serde_json::json;
 
 fn allocators() -> Allocators {
-    let pools =
-        Pools { ips: IpPool::new("10.96.0.0/28".parse().unwrap()).unwrap(), ports: PortPool::new(30000..=30002) };
+    allocators_of(&["10.96.0.0/28"])
+}
+
+fn allocators_of(ranges: &[&str]) -> Allocators {
+    let ranges: Vec<(IpNet, bool)> = ranges.iter().map(|range| (range.parse().unwrap(), true)).collect();
+    let mut ips = IpPools::default();
+    ips.set(&ranges);
+    let pools = Pools { ips, ports: PortPool::new(30000..=30002), own: ranges[0].0, followed: Revision(0) };
     Allocators { pools: Mutex::new(pools) }
 }
 
@@ -100,4 +106,54 @@ fn headless_services_take_nothing() {
     let allocators = allocators();
     let object = create(&allocators, json!({"clusterIP": "None"})).unwrap();
     assert_eq!(service::numbers(&object), Numbers::default());
+}
+
+#[test]
+fn two_families_get_an_address_each() {
+    let allocators = allocators_of(&["10.96.0.0/28", "fd00::/112"]);
+    let both = create(&allocators, json!({"ipFamilyPolicy": "PreferDualStack"})).unwrap();
+    assert_eq!(both["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+    assert_eq!(both["spec"]["clusterIPs"].as_array().unwrap().len(), 2);
+    assert_eq!(both["spec"]["clusterIPs"][0], both["spec"]["clusterIP"]);
+    let sixth = create(&allocators, json!({"ipFamilies": ["IPv6"]})).unwrap();
+    assert!(sixth["spec"]["clusterIP"].as_str().unwrap().starts_with("fd00::"), "{sixth}");
+    let mut single = both.clone();
+    single["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+    carry_over(&mut single, &both);
+    allocators.reserve(services(), &mut single, Some(&both)).unwrap().keep();
+    assert_eq!(single["spec"]["clusterIPs"], json!([both["spec"]["clusterIP"]]));
+    assert_eq!(single["spec"]["ipFamilies"], json!(["IPv4"]));
+    let freed = both["spec"]["clusterIPs"][1].clone();
+    create(&allocators, json!({"ipFamilies": ["IPv6"], "clusterIP": freed})).unwrap();
+}
+
+#[test]
+fn one_family_is_no_dual_stack() {
+    let allocators = self::allocators();
+    let error = create(&allocators, json!({"ipFamilyPolicy": "RequireDualStack"})).unwrap_err();
+    assert!(
+        error.contains(
+            "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services"
+        ),
+        "{error}"
+    );
+    let error = create(&allocators, json!({"ipFamilies": ["IPv6"]})).unwrap_err();
+    assert!(error.contains("spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"), "{error}");
+    let prefers = create(&allocators, json!({"ipFamilyPolicy": "PreferDualStack"})).unwrap();
+    assert_eq!(
+        (&prefers["spec"]["ipFamilies"], &prefers["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("PreferDualStack"))
+    );
+}
+
+#[test]
+fn a_health_check_has_a_port_of_its_own() {
+    let allocators = self::allocators();
+    let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+    let balanced = create(&allocators, spec).unwrap();
+    let health = balanced["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    assert!((30000..=30002).contains(&health));
+    assert_ne!(balanced["spec"]["ports"][0]["nodePort"].as_u64(), Some(health));
+    allocators.release(services(), &balanced);
+    create(&allocators, json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": health}]})).unwrap();
 }

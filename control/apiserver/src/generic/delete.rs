@@ -9,11 +9,11 @@ use super::{
     write::{Via, Write},
 };
 use crate::{
-    admission,
+    admission, allocate,
     custom::convert,
     storage::{self, Stored},
 };
-use api::{Status, meta};
+use api::{FieldError, Gvk, Gvr, Status, meta};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
@@ -27,6 +27,8 @@ const FOREGROUND: &str = "foregroundDeletion";
 /// Longest grace: a year. More is no grace but a mistake.
 const GRACE_LIMIT_S: i64 = 365 * 24 * 3600;
 const CONFLICT_ATTEMPTS: usize = 32;
+/// Deletes what cannot be read; everything here can be, so it deletes as usual.
+const UNSAFE: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 /// Objects deleted between looks at the store in a deletecollection.
 const CHUNK: usize = 500;
 
@@ -74,6 +76,8 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
     let options = Options::read(context, &body)?;
     let selection = Selection::of(&context.resource, &context.query)?;
     let prefix = storage::key(&context.resource, &context.target.namespace, "");
+    let limit = context.query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let limit = limit.unwrap_or(usize::MAX);
     let (mut start, mut deleted) = (None, Vec::new());
     let mut at = None;
     loop {
@@ -94,7 +98,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
                 Err(status) => return Err(status),
             }
         }
-        if !listing.more {
+        if !listing.more || deleted.len() >= limit {
             break;
         }
     }
@@ -129,6 +133,9 @@ impl Options {
         if query.get("orphanDependents").is_some() {
             value["orphanDependents"] = json!(query.flag("orphanDependents"));
         }
+        if query.flag(UNSAFE) {
+            value[UNSAFE] = json!(true);
+        }
         value["dryRun"] = query.all("dryRun").collect();
         Self::from_value(&value)
     }
@@ -149,22 +156,40 @@ impl Options {
             value => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| wrong(field)),
         };
         let policy = text(&value["propagationPolicy"], "propagationPolicy")?;
+        let mut errors = Vec::new();
         let propagation = match (policy.as_deref(), &value["orphanDependents"]) {
-            (Some(_), Value::Bool(_)) => {
-                return Err(Status::bad_request("orphanDependents and deletionPropagation cannot be both set"));
+            (Some(policy), Value::Bool(_)) => {
+                let what = "orphanDependents and deletionPropagation cannot be both set";
+                errors.push(FieldError::invalid("propagationPolicy", policy, what));
+                None
             }
             (Some("Background"), _) => Some(Propagation::Background),
             (Some("Foreground"), _) => Some(Propagation::Foreground),
             (Some("Orphan"), _) => Some(Propagation::Orphan),
             (Some(other), _) => {
-                return Err(Status::bad_request(format!(
-                    "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-                )));
+                let known = ["Background", "Foreground", "Orphan", "nil"];
+                errors.push(FieldError::not_supported("propagationPolicy", other, &known));
+                None
             }
             (None, Value::Bool(true)) => Some(Propagation::Orphan),
             (None, Value::Bool(false)) => Some(Propagation::Background),
             (None, _) => None,
         };
+        if value[UNSAFE] == true {
+            let together = ["dryRun", "preconditions", "orphanDependents", "gracePeriodSeconds", "propagationPolicy"];
+            let given = |field: &&str| match &value[*field] {
+                Value::Null => false,
+                Value::Array(list) => !list.is_empty(),
+                _ => true,
+            };
+            let refused = together.iter().filter(|field| given(field));
+            errors.extend(
+                refused.map(|field| FieldError::invalid(UNSAFE, true, format!("cannot be set together with .{field}"))),
+            );
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid(&Gvk::new("meta.k8s.io", "v1", "DeleteOptions"), "", errors));
+        }
         let dry = value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
         Ok(Self {
             grace_s,
@@ -201,6 +226,7 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
         match store.commit(&key, Expect::Revision(old.revision), op).await {
             Ok(revision) if goes => {
                 write.server.allocators.release(resource, &old.value);
+                allocate::addresses::settle(write.server, resource, Some(&old.value), None).await;
                 return Ok(Deleted::Gone(Stored { revision, ..old }));
             }
             Ok(revision) => return Ok(Deleted::Marked(Stored { value: new, bytes, revision })),
@@ -212,18 +238,22 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
 }
 
 fn preconditions(write: &Write<'_>, options: &Options, old: &Stored) -> Result<(), Status> {
-    let gvr = write.resource.gvr();
+    // Kubernetes names the kind here, where it names the resource everywhere else.
+    let gvr = Gvr::new(&write.resource.group, &write.resource.version, &write.resource.kind);
+    let conflict = |what: String| Err(Status::conflict(&gvr, write.name, &what));
     let present = meta::uid(&old.value);
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != present) {
-        let text = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {present}");
-        return Err(Status::conflict(&gvr, write.name, &text));
+        return conflict(format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({present}). The object might have \
+             been deleted and then recreated"
+        ));
     }
     let revision = old.revision.to_string();
     if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
-        let text = format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}"
-        );
-        return Err(Status::conflict(&gvr, write.name, &text));
+        return conflict(format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
+             ({revision}). The object might have been modified"
+        ));
     }
     Ok(())
 }
@@ -231,7 +261,9 @@ fn preconditions(write: &Write<'_>, options: &Options, old: &Stored) -> Result<(
 /// The object after this delete. If nothing holds it then, it is the state it goes in.
 fn next_state(resource: &registry::Resource, options: &Options, old: &Value, now: Timestamp) -> Value {
     let mut new = old.clone();
-    set_propagation(&mut new, options.propagation);
+    let kept = meta::finalizers(old).iter().any(|finalizer| matches!(*finalizer, ORPHAN | FOREGROUND));
+    let by_default = resource.strategy.orphans_by_default() && !kept && !meta::is_deleting(old);
+    set_propagation(&mut new, options.propagation.or(by_default.then_some(Propagation::Orphan)));
     let asked = options.grace_s.map(|seconds| match seconds {
         // Kubernetes reads a negative grace as "at once, but by the kubelet".
         negative if negative < 0 => 1,

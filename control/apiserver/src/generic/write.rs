@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Apiserver,
     admission::{self, Call, Operation, Origin, Reserved},
+    allocate,
     auth::User,
     custom::convert,
     storage::{self, Stored},
@@ -175,6 +176,7 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
         match write.server.config.store.commit(&key, Expect::Absent, Op::Put(bytes)).await {
             Ok(revision) => {
                 reservation.keep();
+                allocate::addresses::settle(write.server, resource, None, Some(&object)).await;
                 return Ok(Stored { bytes: storage::write(&object), value: object, revision });
             }
             Err(store::Error::Conflict { .. }) => {
@@ -226,6 +228,8 @@ pub(crate) async fn modify(
                 if removed {
                     write.server.allocators.release(resource, &new);
                 }
+                let left = (!removed).then_some(&new);
+                allocate::addresses::settle(write.server, resource, Some(&old.value), left).await;
                 return Ok(Modified { stored: Stored { value: new, bytes, revision }, created: false });
             }
             Err(error) => {

@@ -44,7 +44,7 @@ async fn propagation_leaves_its_finalizer() {
     f.post(MAPS, config_map("a", json!({}))).await.ok();
     let gone = f.call("DELETE", &format!("{MAPS}/a?propagationPolicy=Background"), None, "").await.ok();
     assert_eq!(gone["kind"], "Status");
-    assert_eq!(f.delete(&format!("{MAPS}/a"), json!({"propagationPolicy": "Never"})).await.code, 400);
+    assert_eq!(f.delete(&format!("{MAPS}/a"), json!({"propagationPolicy": "Never"})).await.code, 422);
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ const UID_LABELS: [&str; 2] = ["controller-uid", "batch.kubernetes.io/controller
 const NAME_LABELS: [&str; 2] = ["job-name", "batch.kubernetes.io/job-name"];
 
 impl Strategy for Job {
+    fn orphans_by_default(&self) -> bool {
+        true
+    }
+
     fn default(&self, job: &mut Value) {
         if let Some(spec) = job.get_mut("spec").filter(|s| s.is_object()) {
             job_spec(spec);

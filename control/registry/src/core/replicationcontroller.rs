@@ -15,6 +15,10 @@ use crate::value::{entries, has, number as int, set, set_default};
 pub struct ReplicationController;
 
 impl Strategy for ReplicationController {
+    fn orphans_by_default(&self) -> bool {
+        true
+    }
+
     /// The selector, and the labels of the controller itself, follow the template's labels.
     fn default(&self, controller: &mut Value) {
         let labels = controller["spec"]["template"]["metadata"]["labels"].clone();
