@@ -3,10 +3,10 @@
 use api::{Gvr, Key};
 use cache::{Change, Kind, View};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::Namespace;
 use reconcile::{Controller, Plan, Preconditions, Write};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use crate::owner;
 
@@ -83,51 +83,105 @@ fn finalize(namespace: &Namespace, finalizers: &[String], plan: &mut Plan) {
     plan.writes.push(Write::finalize(&finalized, gone));
 }
 
+/// What is left of one kind in a namespace.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// The resource's name.
+    pub resource: String,
+    /// Its group.
+    pub group: String,
+    /// How many objects.
+    pub count: usize,
+    /// The finalizers on them, one entry an object that has it.
+    pub finalizers: Vec<String>,
+}
+
+/// The conditions of a namespace that is going: what is left, what holds it, and what could not be deleted. Those of
+/// `known` that say the same keep their time.
+pub fn conditions(left: &[Left], failures: &[String], known: &Value, now: Timestamp) -> Value {
+    let mut by_finalizer: BTreeMap<&str, usize> = BTreeMap::new();
+    left.iter().flat_map(|left| &left.finalizers).for_each(|one| *by_finalizer.entry(one).or_default() += 1);
+    let counts =
+        left.iter().map(|left| format!("{}.{} has {} resource instances", left.resource, left.group, left.count));
+    let held = by_finalizer.iter().map(|(name, count)| format!("{name} in {count} resource instances"));
+    let (counts, held): (Vec<String>, Vec<String>) = (counts.collect(), held.collect());
+    let said = |is: bool, yes: (&'static str, String), no: (&'static str, &str)| match is {
+        true => ("True", yes.0, yes.1),
+        false => ("False", no.0, no.1.to_owned()),
+    };
+    let failed = format!("Failed to delete all resource types, {} remaining: {}", failures.len(), failures.join(", "));
+    let remaining = format!("Some resources are remaining: {}", counts.join(", "));
+    let finalizers = format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
+    let no = |reason, message| (reason, message);
+    let all = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            ("False", "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            ("False", "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned()),
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            said(
+                !failures.is_empty(),
+                ("ContentDeletionFailed", failed),
+                no("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+            ),
+        ),
+        (
+            "NamespaceContentRemaining",
+            said(
+                !left.is_empty(),
+                ("SomeResourcesRemain", remaining),
+                no("ContentRemoved", "All content successfully removed"),
+            ),
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            said(
+                !held.is_empty(),
+                ("SomeFinalizersRemain", finalizers),
+                no("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            ),
+        ),
+    ];
+    let known = known.as_array().map(Vec::as_slice).unwrap_or_default();
+    let list = all.into_iter().map(|(type_, (status, reason, message))| {
+        let same = known.iter().find(|one| one["type"] == type_ && one["status"] == status);
+        let since = same.and_then(|one| one["lastTransitionTime"].as_str()).map(str::to_owned);
+        json!({
+            "type": type_, "status": status, "reason": reason, "message": message,
+            "lastTransitionTime": since.unwrap_or_else(|| api::time::format(now)),
+        })
+    });
+    Value::Array(list.collect())
+}
+
 /// Says in the namespace's conditions what is left and what it waits for.
 fn report(namespace: &Namespace, left: &[Kind], view: &View, now: Timestamp, plan: &mut Plan) {
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
-    let counts: Vec<String> = left
+    let left: Vec<Left> = left
         .iter()
         .map(|kind| {
-            let count = view.tables.keys(*kind, Some(name)).len();
-            format!("{}.{} has {count} resource instances", kind.resource(), kind.group())
+            let keys = view.tables.keys(*kind, Some(name));
+            let objects = keys.iter().filter_map(|key| view.object(*kind, key));
+            let finalizers = objects.flat_map(|object| object.meta().finalizers.clone().unwrap_or_default());
+            Left {
+                resource: kind.resource().to_owned(),
+                group: kind.group().to_owned(),
+                count: keys.len(),
+                finalizers: finalizers.collect(),
+            }
         })
         .collect();
-    let finalizers: usize = left
-        .iter()
-        .flat_map(|kind| view.tables.keys(*kind, Some(name)).into_iter().filter_map(|key| view.object(*kind, &key)))
-        .map(|object| object.meta().finalizers.iter().flatten().count())
-        .sum();
-    let mut wanted = vec![condition(
-        "NamespaceContentRemaining",
-        "True",
-        "SomeResourcesRemain",
-        format!("Some resources are remaining: {}", counts.join(", ")),
-        now,
-    )];
-    if finalizers > 0 {
-        let message = format!("Some content in the namespace has finalizers remaining: {finalizers} in all");
-        wanted.push(condition("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message, now));
-    }
-    let known = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let unchanged = wanted.len() == known.len()
-        && wanted
-            .iter()
-            .zip(&known)
-            .all(|(wanted, known)| (&wanted.type_, &wanted.message) == (&known.type_, &known.message));
-    if !unchanged {
+    let known = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let known = known.map_or(Value::Null, |known| json!(known));
+    let wanted = conditions(&left, &[], &known, now);
+    if wanted != known {
         let body = json!({"metadata": {"uid": namespace.metadata.uid}, "status": {"conditions": wanted}});
         plan.writes.push(Write::patch_status(Kind::Namespace, &Key::cluster(name), body));
-    }
-}
-
-fn condition(type_: &str, status: &str, reason: &str, message: String, now: Timestamp) -> NamespaceCondition {
-    NamespaceCondition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message),
-        last_transition_time: Some(Time(now)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The control plane, wired: one store, the API server before it, and controllers, scheduler and fabric beside it,
 //! which meet only in the store.
 //!
-//! Tasks: `apiserver`, `controllers`, `scheduler` and `fabric` (by [`run`]), each until the shutdown token is
+//! Tasks: `apiserver`, `controllers`, `garbage`, `namespaces`, `scheduler` and `fabric` (by [`run`]), each until the shutdown token is
 //! cancelled; their own crates and modules list what they spawn in turn. Channels: none here; the store's watch feeds
 //! [`views`], which the last three read.
 
@@ -12,6 +12,8 @@ pub mod kubeconfig;
 pub mod pki;
 pub mod run_controllers;
 pub mod run_fabric;
+pub mod run_garbage;
+pub mod run_namespaces;
 pub mod run_scheduler;
 mod system;
 pub mod views;
@@ -153,12 +155,20 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         pki.serving.key_pem.as_bytes(),
         pki.ca_pem.as_bytes(),
     )?;
-    let views = views::start(store, shutdown.clone()).await.map_err(Error::Views)?;
+    let views = views::start(store.clone(), shutdown.clone()).await.map_err(Error::Views)?;
     let controllers =
         run_controllers::ControllersConfig { cluster_cidr: config.cluster_cidr, ca_pem: pki.ca_pem.clone() };
     let url = format!("https://{}", SocketAddr::new(config.advertise, config.api.port()));
     pki::write_private(&config.data_dir.join("kubeconfig"), &kubeconfig::render(&config.name, &url, &pki))?;
     let tasks = [
+        process::spawn(
+            "garbage",
+            run_garbage::run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()),
+        ),
+        process::spawn(
+            "namespaces",
+            run_namespaces::run_namespaces(server.clone(), store, client.clone(), shutdown.clone()),
+        ),
         process::spawn("apiserver", server.serve(api, tls, shutdown.clone())),
         process::spawn(
             "controllers",

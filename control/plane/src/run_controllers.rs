@@ -20,6 +20,9 @@ use crate::views::Views;
 /// How many keys of one controller are worked on at once.
 pub const MAX_CONCURRENT: usize = 8;
 
+/// Run by [`crate::run_garbage`] and [`crate::run_namespaces`].
+const EVERY_KIND: [&str; 2] = ["garbage-collector-controller", "namespace-controller"];
+
 /// The longest sleep of a controller that waits for nothing in particular.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -41,6 +44,8 @@ pub async fn run_controllers(client: Client, views: Views, config: ControllersCo
     };
     let tasks: Vec<_> = controllers::all(&config)
         .into_iter()
+        // These two must see every kind, so they have runners of their own.
+        .filter(|controller| !EVERY_KIND.contains(&controller.name()))
         .map(|controller| {
             let run = run(Arc::from(controller), client.clone(), views.clone());
             let shutdown = shutdown.clone();

@@ -15,6 +15,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use plane::pki::{Names, Pki};
 use plane::run_controllers::{ControllersConfig, run_controllers};
 use plane::run_fabric::{Ledger, run_fabric};
+use plane::run_garbage::run_garbage;
+use plane::run_namespaces::run_namespaces;
 use plane::run_scheduler::run_scheduler;
 use plane::views::{self, Views};
 use process::Shutdown;
@@ -66,7 +68,7 @@ async fn start() -> Plane {
     .await
     .expect("the API server starts");
     let client = server.transport(User::gannet());
-    let views = views::start(store, shutdown.clone()).await.expect("views");
+    let views = views::start(store.clone(), shutdown.clone()).await.expect("views");
     let config =
         ControllersConfig { cluster_cidr: "10.244.0.0/16".parse().expect("a range"), ca_pem: pki.ca_pem.clone() };
     let ledger = Arc::new(Ledger::default());
@@ -76,6 +78,8 @@ async fn start() -> Plane {
         .identity(Identity::from_pem(&pki.serving.cert_pem, &pki.serving.key_pem))
         .client_ca_root(Certificate::from_pem(&pki.ca_pem));
     process::spawn("controllers", run_controllers(client.clone(), views.clone(), config, shutdown.clone()));
+    process::spawn("garbage", run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()));
+    process::spawn("namespaces", run_namespaces(server, store, client.clone(), shutdown.clone()));
     process::spawn("scheduler", run_scheduler(client.clone(), views.clone(), shutdown.clone()));
     process::spawn("fabric", run_fabric(views.clone(), listener, tls, ledger.clone(), shutdown.clone()));
     process::spawn("nodes", nodes(client.clone(), views.clone(), shutdown.clone()));

@@ -128,6 +128,11 @@ impl Write {
         Write { target: Target { gvr, key }, action, on_success: None, on_failure: None }
     }
 
+    /// Any action on any resource.
+    pub fn at(gvr: &Gvr, key: &Key, action: Action) -> Write {
+        Write::new(gvr.clone(), key.clone(), action)
+    }
+
     /// Creates an object.
     pub fn create<T: Cached>(object: &T) -> Write {
         Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::Create(to_value(object)))
