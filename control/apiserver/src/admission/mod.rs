@@ -10,6 +10,7 @@ mod limit_ranger;
 mod namespace;
 mod node_restriction;
 mod origin;
+mod pod_security;
 mod priority;
 pub(crate) mod quota;
 mod rbac;
@@ -76,6 +77,7 @@ pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, 
 pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved, Status> {
     let snapshot = call.write.server.informed.latest().await?;
     limit_ranger::check(call, &snapshot, object)?;
+    pod_security::check(call, &snapshot, object).await?;
     hooks::validate(call, &snapshot, Some(object)).await?;
     quota::reserve(call, &snapshot, object).await
 }

@@ -87,7 +87,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>, body: Bytes) ->
         for entry in &listing.entries {
             start = Some(entry.key.to_string());
             let object = convert::read(context.server, &context.resource, entry).await?;
-            if !selection.matches(&context.resource, &object.value) {
+            if deleted.len() >= limit || !selection.matches(&context.resource, &object.value) {
                 continue;
             }
             let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));

@@ -169,3 +169,76 @@ async fn row_32_a_webhook_behind_a_service_is_found() {
     let made = f.post(MAPS, config_map("a", json!({}))).await.ok();
     assert_eq!(made["data"]["by"], "service");
 }
+
+#[tokio::test]
+async fn row_32_pod_security_is_enforced_by_labels() {
+    let f = Fixture::new().await;
+    let label = |mode: &str, level: &str| json!({"metadata": {"labels": {format!("pod-security.kubernetes.io/{mode}"): level}}});
+    let namespace = "/api/v1/namespaces/default";
+    f.post(PODS, pod("before")).await.ok();
+    f.merge(namespace, label("warn", "restricted")).await.ok();
+    let violations = "allowPrivilegeEscalation != false (container \"c\" must set \
+        securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"c\" must set \
+        securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"c\" must set \
+        securityContext.runAsNonRoot=true), seccompProfile (pod or container \"c\" must set \
+        securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")";
+    let warned = f.post(PODS, pod("warned")).await;
+    assert_eq!(warned.code, 201);
+    let warning = warned.headers["warning"].to_str().unwrap().replace('\\', "");
+    assert_eq!(warning, format!("299 - \"would violate PodSecurity \"restricted:latest\": {violations}\""));
+    let enforced = f.merge(namespace, label("enforce", "restricted")).await;
+    let warnings: Vec<&str> = enforced.headers.get_all("warning").iter().map(|text| text.to_str().unwrap()).collect();
+    assert!(warnings[0].contains("existing pods in namespace"), "{warnings:?}");
+    assert!(
+        warnings[1].starts_with("299 - \"before (and 1 other pod): allowPrivilegeEscalation != false"),
+        "{warnings:?}"
+    );
+    assert_eq!(
+        f.post(PODS, pod("refused")).await.refused(),
+        (
+            403,
+            "Forbidden".to_owned(),
+            format!("pods \"refused\" is forbidden: violates PodSecurity \"restricted:latest\": {violations}")
+        )
+    );
+    f.merge(namespace, label("enforce", "baseline")).await.ok();
+    let mut host = pod("host");
+    host["spec"]["hostNetwork"] = json!(true);
+    host["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    let refused = f.post(PODS, host).await.refused().2;
+    assert_eq!(
+        refused,
+        "pods \"host\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true), \
+         privileged (container \"c\" must not set securityContext.privileged=true)"
+    );
+    assert_eq!(
+        f.merge(namespace, label("enforce", "strict")).await.refused().2,
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \
+         \"strict\": must be one of privileged, baseline, restricted"
+    );
+}
+
+#[tokio::test]
+async fn row_32_classes_give_pods_their_priority() {
+    let f = Fixture::new().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str, value: i64, default: bool| json!({"metadata": {"name": name}, "value": value, "globalDefault": default});
+    f.post(classes, class("high", 1000, false)).await.ok();
+    f.post(classes, class("usual", 7, true)).await.ok();
+    assert_eq!(
+        f.post(classes, class("other", 8, true)).await.refused().2,
+        "priorityclasses.scheduling.k8s.io \"other\" is forbidden: PriorityClass usual is already marked as default. \
+         Only one default can exist"
+    );
+    let made = f.post(PODS, pod("a")).await.ok();
+    assert_eq!((&made["spec"]["priority"], &made["spec"]["priorityClassName"]), (&json!(7), &json!("usual")));
+    let mut named = pod("b");
+    named["spec"]["priorityClassName"] = json!("high");
+    assert_eq!(f.post(PODS, named).await.ok()["spec"]["priority"], 1000);
+    let mut missing = pod("c");
+    missing["spec"]["priorityClassName"] = json!("none");
+    assert_eq!(
+        f.post(PODS, missing).await.refused(),
+        (403, "Forbidden".to_owned(), "pods \"c\" is forbidden: no PriorityClass with name none was found".to_owned())
+    );
+}
