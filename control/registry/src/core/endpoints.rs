@@ -28,6 +28,10 @@ impl Strategy for Endpoints {
         true
     }
 
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         for (i, subset) in items(&object["subsets"]).iter().enumerate() {

@@ -105,7 +105,7 @@ fn whole(resource: &Resource, bytes: &[u8]) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(6000))]
 
     #[test]
     fn strategies_keep_to_the_schema(index in 0..resources().len(), a in prop::collection::vec(any::<u8>(), 0..600), b in prop::collection::vec(any::<u8>(), 0..600)) {
@@ -139,7 +139,10 @@ proptest! {
         let _ = metadata::validate_update(resource, &other, &object);
         prop_assert_eq!(unknown_fields(&schema, &other), Vec::<String>::new());
         if strategy.has_status() {
-            prop_assert_eq!(other.get("status"), object.get("status"));
+            // A definition's update books the version it stores.
+            if resource.kind != "CustomResourceDefinition" {
+                prop_assert_eq!(other.get("status"), object.get("status"));
+            }
             strategy.prepare_status_update(&mut status, &object);
             let _ = metadata::validate_status_update(resource, &status, &object);
             prop_assert_eq!(status.get("spec"), object.get("spec"));

@@ -146,12 +146,16 @@ fn stateful_sets() {
             spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden
         "##]],
     );
-    statuses(&base, &[json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": 3})], expect![[r##"
+    statuses(
+        &base,
+        &[json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": 3})],
+        expect![[r##"
         # {"availableReplicas":3,"readyReplicas":2,"replicas":1}
         status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas
         status.availableReplicas: Invalid value: 3: cannot be greater than status.replicas
         status.availableReplicas: Invalid value: 3: cannot be greater than status.readyReplicas
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
@@ -176,10 +180,14 @@ fn daemon_sets() {
             spec.template.spec.restartPolicy: Unsupported value: "OnFailure": supported values: "Always"
         "##]],
     );
-    kept(&workload("DaemonSet"), &[json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}})], expect![[r##"
+    kept(
+        &workload("DaemonSet"),
+        &[json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}})],
+        expect![[r##"
         # {"spec":{"selector":{"matchLabels":{"a":"b"}}}}
         spec.selector: Invalid value: {"matchLabels":{"a":"b","app":"x"}}: field is immutable
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
@@ -277,9 +285,13 @@ fn jobs() {
     );
     let mut waiting = job();
     waiting["spec"]["suspend"] = json!(true);
-    kept(&waiting, &[json!({"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}})], expect![[r##"
+    kept(
+        &waiting,
+        &[json!({"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}})],
+        expect![[r##"
         # {"spec":{"template":{"spec":{"nodeSelector":{"a":"b"}}}}}
-    "##]]);
+    "##]],
+    );
     let done = json!([{"type": "Complete", "status": "True"}]);
     statuses(
         &job(),
@@ -605,16 +617,24 @@ fn small_kinds() {
         "##]],
     );
     let revision = object("apps/v1", "ControllerRevision", json!({"revision": 1, "data": {"a": 1}}));
-    refused(&revision, &[json!({"revision": -1, "data": null})], expect![[r##"
+    refused(
+        &revision,
+        &[json!({"revision": -1, "data": null})],
+        expect![[r##"
         # {"data":null,"revision":-1}
         revision: Invalid value: -1: must be greater than or equal to 0
         data: Required value: data is mandatory
-    "##]]);
-    kept(&revision, &[json!({"data": {"a": 2}}), json!({"revision": 2})], expect![[r##"
+    "##]],
+    );
+    kept(
+        &revision,
+        &[json!({"data": {"a": 2}}), json!({"revision": 2})],
+        expect![[r##"
         # {"data":{"a":2}}
         data: Invalid value: {"a":2}: field is immutable
         # {"revision":2}
-    "##]]);
+    "##]],
+    );
     refused(
         &object("v1", "PodTemplate", json!({"template": template(json!({}), "Always")})),
         &[json!({"template": {"metadata": {"labels": {"!": ""}}, "spec": {"containers": []}}})],
