@@ -4,7 +4,8 @@
 //!
 //! Tasks: `api-listener` accepts connections (by [`Apiserver::serve`]); `api-connection` (one a connection) speaks
 //! HTTP on it; `api-upgrade` (one an exec, attach or port-forward) copies bytes between a client and a node;
-//! `api-node-connection` (one a call) drives a connection to a node; `api-events` removes expired events;
+//! `api-node-connection` (one a call) drives a connection to a node; `api-watch-socket` (one a watch over
+//! WebSocket) sends its events as messages; `api-events` removes expired events;
 //! `api-account-tokens` fills Secrets with service account tokens; `api-node-graph` follows which objects the pods of
 //! each node refer to; `api-bootstrap` keeps the objects every cluster has; `api-quotas` counts what quotas bound;
 //! `api-addresses` tends IPAddresses and ServiceCIDRs. All end when the token given to `serve` is cancelled.

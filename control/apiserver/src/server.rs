@@ -20,6 +20,7 @@ use crate::{
         path::{self, Path, Target},
         query::Query,
         respond,
+        websocket::Socket,
     },
     informed::Informed,
     kinds::Kinds,
@@ -311,7 +312,8 @@ impl Apiserver {
             },
         )?;
         let gzip = gzip::accepted(request.headers());
-        let (parts, request_body) = request.into_parts();
+        let (mut parts, request_body) = request.into_parts();
+        let socket = if verb == "watch" { Socket::of(&mut parts)? } else { None };
         let body = match verb {
             "get" | "list" | "watch" => Bytes::new(),
             _ => body::read(request_body).await?,
@@ -334,6 +336,10 @@ impl Apiserver {
             origin: &origin,
         };
         let answer = generic::dispatch(&mut context, body).await;
+        let answer = match socket {
+            Some(socket) => answer.map(|watch| socket.answer(watch)),
+            None => answer,
+        };
         warnings.append(&mut origin.take_warnings());
         answer
     }

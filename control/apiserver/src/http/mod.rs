@@ -8,3 +8,4 @@ pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod respond;
 pub mod tls;
+pub(crate) mod websocket;

@@ -55,6 +55,23 @@ async fn row_10_selector_transitions_and_deletions() {
 }
 
 #[tokio::test]
+async fn row_10_over_a_websocket() {
+    let f = Fixture::new().await;
+    f.post(MAPS, config_map("a", json!({}))).await.ok();
+    let (url, shutdown, task) = crate::streams::serve(&f).await;
+    let request = format!(
+        "GET {MAPS}?watch=1&timeoutSeconds=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let text = crate::row_38::raw(&f, &url, request.as_bytes(), false).await;
+    // The key and its answer are those of RFC 6455.
+    assert!(text.starts_with("HTTP/1.1 101") && text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{text}");
+    assert!(text.contains("{\"type\":\"ADDED\",\"object\":{"), "{text}");
+    shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn row_10_old_watch_paths() {
     let f = Fixture::new().await;
     f.post(MAPS, config_map("a", json!({}))).await.ok();

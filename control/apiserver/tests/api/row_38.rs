@@ -63,7 +63,7 @@ async fn row_38_a_hundred_streams_on_one_connection() {
 }
 
 /// What a server answers to raw bytes over TLS with HTTP/1.1.
-async fn raw(f: &Fixture, url: &str, request: &[u8], half_closed: bool) -> String {
+pub async fn raw(f: &Fixture, url: &str, request: &[u8], half_closed: bool) -> String {
     let mut tls =
         client::client_config(f.pki.ca_pem.as_bytes(), &f.pki.identity("kubernetes-admin", "system:masters")).unwrap();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
