@@ -275,8 +275,8 @@ impl Status {
     /// A well-formed request that cannot be applied (a JSON patch whose test fails).
     #[must_use]
     pub fn unprocessable(what: &str) -> Self {
-        let message = format!("the server rejected our request due to an error in our request: {what}");
-        Self::failure(422, Reason::Invalid, message)
+        Self::failure(422, Reason::Invalid, "the server rejected our request due to an error in our request")
+            .with_cause("UnexpectedServerResponse", what, "")
     }
 
     #[must_use]

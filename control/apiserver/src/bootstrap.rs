@@ -194,16 +194,8 @@ pub(super) async fn ensure(server: &Arc<Apiserver>, wanted: Wanted) -> Result<()
     let Wanted { group, resource, namespace, name, mut object, kept, status } = wanted;
     let resource = registry::find(group, "v1", resource).expect("the table has the kinds every cluster needs");
     let user = User::gannet();
-    let write = Write {
-        server,
-        user: &user,
-        resource,
-        namespace,
-        name: &name,
-        via: Via::Object,
-        dry_run: false,
-        origin: &Origin::default(),
-    };
+    let origin = Origin::default();
+    let write = Write::own(server, &user, resource, (namespace, &name), Via::Object, &origin);
     object["apiVersion"] = json!(resource.gvr().api_version());
     object["kind"] = json!(resource.kind);
     meta::set_name(&mut object, &name);

@@ -148,8 +148,8 @@ impl Apiserver {
             // Whoever cannot be answered as asked is told so in JSON.
             respond::status_in(&status, if status.code == 406 { Media::Json } else { media })
         });
-        for warning in &warnings {
-            add_warning(&mut response, warning);
+        for warning in generic::warnings::headers(&warnings) {
+            response.headers_mut().append(http::header::WARNING, warning);
         }
         if head {
             *response.body_mut() = client::empty();
@@ -322,6 +322,7 @@ impl Apiserver {
         if let Some(notice) = resource.strategy.deprecation() {
             warnings.push(notice.to_owned());
         }
+        let manager = generic::options::manager(&query, &parts.headers);
         let mut context = Context {
             server: self,
             user,
@@ -332,6 +333,7 @@ impl Apiserver {
             accept,
             gzip,
             content_type: parts.headers.get(http::header::CONTENT_TYPE).cloned(),
+            manager,
             warnings,
             origin: &origin,
         };
@@ -347,22 +349,6 @@ impl Apiserver {
 
 /// Below this, [`crate::Extra`] answers.
 const EXTRA: &str = "/gannet/";
-/// RFC 7234, section 5.5. Warnings longer than this are cut.
-const WARNING_LIMIT: usize = 1024;
-const WARNINGS_LIMIT: usize = 20;
-
-fn add_warning(response: &mut Response<Body>, warning: &str) {
-    let name = http::header::WARNING;
-    if response.headers().get_all(&name).iter().count() >= WARNINGS_LIMIT {
-        return;
-    }
-    let text: String = warning.chars().filter(|c| !c.is_control()).take(WARNING_LIMIT).collect();
-    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-        response.headers_mut().append(name, value);
-    }
-}
-
 struct InProcess {
     server: Arc<Apiserver>,
     user: Arc<User>,
@@ -372,6 +358,10 @@ impl Transport for InProcess {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Body>, client::Error>> {
         let server = self.server.clone();
         let mut request = request.map(client::full);
+        // What a component in this process sets belongs to the user it is.
+        if let Ok(agent) = HeaderValue::from_str(self.user.name.rsplit(':').next().unwrap_or_default()) {
+            request.headers_mut().entry(http::header::USER_AGENT).or_insert(agent);
+        }
         request.extensions_mut().insert(self.user.clone());
         Box::pin(async move { Ok(server.handle(request).await) })
     }

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::go_text;
 use crate::schema::{Field, Schema, Type};
 use crate::{Gvk, Status};
 
@@ -18,11 +19,12 @@ const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 enum PatchError {
     #[error("unknown patch type: {0}")]
     Directive(String),
+    /// `item` as Go prints it.
     #[error("map: {item} does not contain declared merge key: {key}")]
     NoMergeKey { item: String, key: &'static str },
     #[error("cannot merge lists without a merge key: {0}")]
     NoKeyDeclared(String),
-    #[error("invalid patch format of retainKeys list: {0}")]
+    #[error("patch content doesn't match retainKeys list: {0}")]
     RetainKeys(String),
     #[error("{0} must be a list")]
     NotAList(String),
@@ -36,7 +38,7 @@ type Object = Map<String, Value>;
 
 /// Applies a strategic merge patch. A malformed patch is a bad request.
 pub fn apply(object: &Value, patch: &Value, schema: &Schema) -> Result<Value, Status> {
-    let refuse = |e: PatchError| Status::bad_request(format!("invalid strategic merge patch: {e}"));
+    let refuse = |e: PatchError| Status::bad_request(e.to_string());
     let Value::Object(patch) = patch else { return Err(refuse(PatchError::NotAnObject)) };
     let original = object.as_object().cloned().unwrap_or_default();
     merge_map(original, patch.clone(), Shape::of(*schema)).map(Value::Object).map_err(refuse)
@@ -257,7 +259,7 @@ fn merge_list(old: Vec<Value>, new: Vec<Value>, merge: ListMerge) -> Result<Vec<
     let mut replaces = false;
     for item in new {
         let Value::Object(mut item) = item else {
-            return Err(PatchError::NoMergeKey { item: item.to_string(), key });
+            return Err(PatchError::NoMergeKey { item: go_text(&item), key });
         };
         match item.get(PATCH).map(|d| d.as_str().unwrap_or_default().to_owned()).as_deref() {
             None => items.push(item),
@@ -268,7 +270,7 @@ fn merge_list(old: Vec<Value>, new: Vec<Value>, merge: ListMerge) -> Result<Vec<
             Some("replace") => replaces = true,
             Some("delete") => {
                 let Some(value) = item.get(key) else {
-                    return Err(PatchError::NoMergeKey { item: Value::Object(item).to_string(), key });
+                    return Err(PatchError::NoMergeKey { item: go_text(&Value::Object(item)), key });
                 };
                 base.retain(|i| i.get(key) != Some(value));
             }
@@ -282,7 +284,7 @@ fn merge_list(old: Vec<Value>, new: Vec<Value>, merge: ListMerge) -> Result<Vec<
     let mut patch_order = Vec::with_capacity(items.len());
     for item in items {
         let Some(value) = item.get(key).cloned() else {
-            return Err(PatchError::NoMergeKey { item: Value::Object(item).to_string(), key });
+            return Err(PatchError::NoMergeKey { item: go_text(&Value::Object(item)), key });
         };
         patch_order.push(Value::Object(Object::from_iter([(key.to_owned(), value.clone())])));
         match base.iter_mut().find(|i| i.get(key) == Some(&value)) {

@@ -90,17 +90,11 @@ fn strategic_lists_merge_by_key() {
             json!({"containers": [{"name": "a", "ports": null}, {"name": "b", "image": null}]}),
             json!({"containers": [{"name": "a", "image": "a:1"}, {"name": "b"}]}),
         ),
-        (
-            json!({"containers": [{"image": "x"}]}),
-            json!("invalid strategic merge patch: map: {\"image\":\"x\"} does not contain declared merge key: name"),
-        ),
-        (
-            json!({"containers": [{"name": "a", "$patch": "explode"}]}),
-            json!("invalid strategic merge patch: unknown patch type: explode"),
-        ),
+        (json!({"containers": [{"image": "x"}]}), json!("map: map[image:x] does not contain declared merge key: name")),
+        (json!({"containers": [{"name": "a", "$patch": "explode"}]}), json!("unknown patch type: explode")),
         (
             json!({"containers": [{"name": "a"}], "$setElementOrder/containers": [{"name": "b"}]}),
-            json!("invalid strategic merge patch: the order in patch list doesn't match containers list"),
+            json!("the order in patch list doesn't match containers list"),
         ),
     ] {
         assert_eq!(patched(spec.clone(), patch.clone()), want, "{patch}");
@@ -118,7 +112,7 @@ fn strategic_directives() {
         (
             json!({"volumes": [{"name": "v"}]}),
             json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}),
-            json!("invalid strategic merge patch: invalid patch format of retainKeys list: hostPath"),
+            json!("patch content doesn't match retainKeys list: hostPath"),
         ),
         (
             json!({"nodeSelector": {"a": "1", "b": "2"}}),

@@ -251,7 +251,7 @@ impl Hook {
             Some(other) => convert_back(server, call, other, patched)?,
             None => patched,
         };
-        let decoded = Decoded { value: patched, duplicates: Vec::new() };
+        let decoded = Decoded::of(patched);
         let patched = conform(call.kind, decoded, FieldValidation::Ignore, &mut Vec::new())
             .map_err(|error| Status::internal(error.message))?;
         let changed = patched != *object;

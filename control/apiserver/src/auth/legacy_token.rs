@@ -132,8 +132,7 @@ async fn settle(server: &Arc<Apiserver>, secret: &Value) -> Result<(), Status> {
     let user = User::gannet();
     let resource = registry::find("", "v1", "secrets").expect("the table has secrets");
     let origin = Origin::default();
-    let write =
-        Write { server, user: &user, resource, namespace, name, via: Via::Server, dry_run: false, origin: &origin };
+    let write = Write::own(server, &user, resource, (namespace, name), Via::Server, &origin);
     if account.is_none() || !known.is_empty() && known != uid {
         let options = delete::Options::from_value(&json!({"preconditions": {"uid": meta::uid(secret)}}))?;
         return delete::delete_one(&write, &options).await.map(drop);

@@ -28,16 +28,8 @@ pub(super) async fn renew(server: &Arc<Apiserver>) {
     let name = format!("apiserver-{digest}");
     let resource = registry::find("coordination.k8s.io", "v1", "leases").expect("the table has leases");
     let user = User::gannet();
-    let write = Write {
-        server,
-        user: &user,
-        resource,
-        namespace: NAMESPACE,
-        name: &name,
-        via: Via::Object,
-        dry_run: false,
-        origin: &Origin::default(),
-    };
+    let origin = Origin::default();
+    let write = Write::own(server, &user, resource, (NAMESPACE, &name), Via::Object, &origin);
     let now = time::format_micro(process::now());
     let spec = json!({
         "holderIdentity": format!("{name}_{}", *HOLDER), "leaseDurationSeconds": DURATION_SECONDS, "renewTime": now,

@@ -7,6 +7,7 @@ use crate::{
     auth::User,
     generic::{
         delete::{self, Options},
+        owners,
         write::{self, Via, Write},
     },
     storage,
@@ -57,6 +58,9 @@ pub(super) async fn step(
         via: Via::Server,
         dry_run: false,
         origin: &Origin::default(),
+        manager: owners::SERVER,
+        subresource: "",
+        owners: owners::Owners::Tracked,
     };
     write::modify(&write, |old| {
         let mut new = old.value.clone();
@@ -96,6 +100,9 @@ async fn delete_objects(server: &Arc<Apiserver>, definition: &Value) -> Result<u
             via: Via::Server,
             dry_run: false,
             origin: &Origin::default(),
+            manager: owners::SERVER,
+            subresource: "",
+            owners: owners::Owners::Tracked,
         };
         match delete::delete_one(&write, &Options::default()).await {
             Ok(delete::Deleted::Gone(_)) => {}

@@ -5,7 +5,10 @@ use crate::{
     Apiserver, Error,
     admission::Origin,
     auth::User,
-    generic::write::{self, Via, Write},
+    generic::{
+        owners,
+        write::{self, Via, Write},
+    },
     storage,
 };
 use api::{Status, meta, time};
@@ -188,6 +191,9 @@ pub(super) async fn set_status(server: &Arc<Apiserver>, definition: &Value, stat
         via: Via::Server,
         dry_run: false,
         origin: &Origin::default(),
+        manager: owners::SERVER,
+        subresource: "",
+        owners: owners::Owners::Tracked,
     };
     write::modify(&write, |old| {
         let mut new = old.value.clone();

@@ -1,32 +1,73 @@
-//! Server-side apply, as far as it goes without field ownership: what the manifest says is merged over what is there,
-//! and created where nothing is. Fields that a manifest no longer mentions stay.
+//! Server-side apply: the fields that a manifest has are set and owned; those that its applier no longer has go.
 
 use super::{
-    Context,
-    decode::yaml,
+    Context, complaints,
+    conform::conform,
+    decode::{Decoded, yaml},
     encode,
-    write::{self, FieldValidation, Modified, Via},
+    options::{Apply, Options},
+    owners::{self, Owners},
+    write::{self, FieldValidation, Modified, Via, Write},
 };
-use crate::custom::conform::conform;
-use api::{Status, meta, patch};
+use crate::storage::Stored;
+use api::{Gvk, Reason, Schema, Status, managed, meta, schema};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
 use serde_json::Value;
 
-pub(crate) async fn apply(
-    context: &mut Context<'_>,
-    body: &Bytes,
-    validation: FieldValidation,
-    dry_run: bool,
-) -> Result<Response<Body>, Status> {
-    if context.query.get("fieldManager").is_none() {
-        return Err(Status::bad_request(
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
+pub(crate) async fn apply(context: &mut Context<'_>, body: &Bytes) -> Result<Response<Body>, Status> {
+    let options = Options::read(context, Apply::Yes)?;
+    let manifest = read(context, body, options.validation)?;
+    let write = Write { owners: Owners::Given, ..context.write(context.via(), options.dry_run) };
+    let merge = |old: &Stored| merged(&write, &manifest, Some(&old.value), options.force);
+    let modified = match write::modify(&write, merge).await {
+        Err(status) if status.is_not_found() && context.via() == Via::Object => {
+            let uid = meta::uid(&manifest);
+            if !uid.is_empty() {
+                let what =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                return Err(Status::conflict(&context.resource.gvr(), &context.target.name, &what));
+            }
+            context.may_create().await?;
+            match write::insert(&write, merged(&write, &manifest, None, options.force)?).await {
+                Ok(stored) => Modified { stored, created: true },
+                // Somebody else created it in between.
+                Err(status) if status.is_already_exists() => write::modify(&write, merge).await?,
+                Err(status) => return Err(status),
+            }
+        }
+        other => other?,
+    };
+    encode::object(context, if modified.created { 201 } else { 200 }, &modified.stored)
+}
+
+/// The state after the apply, with its owners.
+fn merged(write: &Write<'_>, manifest: &Value, live: Option<&Value>, force: bool) -> Result<Value, Status> {
+    let now = api::time::format(process::now());
+    let version = owners::api_version(write);
+    let writer = managed::Writer { now: &now, ..owners::writer(write, &version) };
+    let ignored = owners::ignored(write, manifest, live);
+    let result = managed::apply(live, manifest, write.resource.shape(), &writer, &ignored, force)?;
+    // Nulls, which a manifest may apply, are absent from typed objects.
+    let decoded = Decoded::of(result);
+    conform(write.resource, decoded, FieldValidation::Ignore, &mut Vec::new())
+}
+
+/// The applied manifest, fit to be merged.
+fn read(context: &mut Context<'_>, body: &[u8], validation: FieldValidation) -> Result<Value, Status> {
+    let Decoded { value: mut manifest, duplicates, .. } =
+        yaml(body).map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
+    if !manifest.is_object() {
+        return Err(Status::bad_request("error decoding YAML: the body is no object"));
     }
-    let gvk = context.resource.gvk();
-    let mut manifest = conform(&context.resource, yaml(body)?, validation, context.warnings)?;
+    let (kind, given) = (context.resource.gvk(), meta::gvk(&manifest));
+    if given != kind {
+        return Err(Status::bad_request(format!("invalid object type: {}", named(&given))));
+    }
+    if manifest["metadata"].get("managedFields").is_some_and(|list| !list.is_null()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
     match meta::name(&manifest) {
         "" => meta::set_name(&mut manifest, &context.target.name),
         name if name != context.target.name => {
@@ -37,24 +78,46 @@ pub(crate) async fn apply(
         }
         _ => {}
     }
-    if manifest["metadata"].get("managedFields").is_some() {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    let write = context.write(context.via(), dry_run);
-    let merge = |old: &crate::storage::Stored| -> Result<Value, Status> {
-        patch::strategic::apply_kind(&old.value, &manifest, &gvk)
-    };
-    let modified = match write::modify(&write, merge).await {
-        Err(status) if status.is_not_found() && context.via() == Via::Object && meta::uid(&manifest).is_empty() => {
-            context.may_create().await?;
-            match write::insert(&write, manifest.clone()).await {
-                Ok(stored) => Modified { stored, created: true },
-                // Somebody else created it in between.
-                Err(status) if status.is_already_exists() => write::modify(&write, merge).await?,
-                Err(status) => return Err(status),
-            }
+    fits(context, &manifest, &kind)?;
+    if let Some(errors) = (!duplicates.is_empty()).then(|| complaints::yaml_errors(body)).flatten() {
+        let text = format!("error converting YAML to JSON: {errors}");
+        match validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => context.warnings.push(text.replace("\n ", "")),
+            FieldValidation::Strict => return Err(Status::bad_request(format!("error strict decoding YAML: {text}"))),
         }
-        other => other?,
+    }
+    Ok(manifest)
+}
+
+/// Refuses a manifest whose fields the kind does not have, or whose values are of other types.
+fn fits(context: &Context<'_>, manifest: &Value, kind: &Gvk) -> Result<(), Status> {
+    let mut complaints = managed::check(manifest, context.resource.shape());
+    if complaints.is_empty()
+        && let Some(schema) = Schema::for_kind(kind)
+        && let Err(error) = schema::type_check(&schema, manifest)
+    {
+        complaints.push(error.to_string());
+    }
+    let listed = match &complaints[..] {
+        [] => return Ok(()),
+        [only] => only.clone(),
+        several => format!("errors:\n  {}", several.join("\n  ")),
     };
-    encode::object(context, if modified.created { 201 } else { 200 }, &modified.stored)
+    let namespace = match meta::namespace(manifest) {
+        "" => &context.target.namespace,
+        own => own,
+    };
+    let place = match namespace {
+        "" => context.target.name.clone(),
+        namespace => format!("{namespace}/{}", context.target.name),
+    };
+    // Kubernetes answers 500 without a reason here, and clients show the message alone.
+    let message = format!("failed to create typed patch object ({place}; {}): {listed}", named(kind));
+    Err(Status::failure(500, Reason::Unknown, message))
+}
+
+/// A kind as Go prints it.
+fn named(kind: &Gvk) -> String {
+    format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind)
 }

@@ -2,21 +2,22 @@
 
 use super::{
     Context,
-    decode::decode,
+    conform::conform,
+    decode::decode_object,
     encode,
-    write::{self, FieldValidation, Via, Write},
+    options::{Apply, Options},
+    owners::Owners,
+    write::{self, Via, Write},
 };
 use crate::auth::authorize::authorize_request;
-use crate::custom::conform::conform;
 use api::Status;
 use bytes::Bytes;
 use client::Body;
 use http::Response;
 
 pub(crate) async fn create(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
-    let dry_run = context.dry_run()?;
-    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    let decoded = decode(&body, context.content_type.as_ref())?;
+    let Options { dry_run, validation, .. } = Options::read(context, Apply::No)?;
+    let decoded = decode_object(&body, context.content_type.as_ref())?;
     let object = conform(&context.resource, decoded, validation, context.warnings)?;
     let stored = write::insert(&context.write(Via::Object, dry_run), object).await?;
     encode::object(context, 201, &stored)
@@ -39,6 +40,9 @@ impl Context<'_> {
             via,
             dry_run,
             origin: self.origin,
+            manager: &self.manager,
+            subresource: &self.target.subresource,
+            owners: Owners::Tracked,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Request bodies: JSON or YAML into a value, with every field that was given twice.
 
 use api::Status;
+use bytes::Bytes;
 use http::HeaderValue;
 use serde::{
     Deserialize, Deserializer,
@@ -15,6 +16,32 @@ pub(crate) struct Decoded {
     pub(crate) value: Value,
     /// Paths of the fields that appear twice; the last one counts.
     pub(crate) duplicates: Vec<String>,
+    /// What it was decoded from, if that is a whole object as text.
+    pub(crate) document: Option<Document>,
+}
+
+impl Decoded {
+    /// A value that was no document.
+    pub(crate) fn of(value: Value) -> Self {
+        Self { value, duplicates: Vec::new(), document: None }
+    }
+}
+
+/// A text to find fields in once more.
+#[derive(Debug, Clone)]
+pub(crate) enum Document {
+    Json(Bytes),
+    Yaml(Bytes),
+}
+
+/// [`decode`], for a whole object.
+pub(crate) fn decode_object(bytes: &Bytes, content_type: Option<&HeaderValue>) -> Result<Decoded, Status> {
+    let document = match media_type(content_type) {
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Document::Yaml(bytes.clone())),
+        "application/vnd.kubernetes.protobuf" => None,
+        _ => Some(Document::Json(bytes.clone())),
+    };
+    Ok(Decoded { document, ..decode(bytes, content_type)? })
 }
 
 const SUPPORTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -40,7 +67,7 @@ pub(crate) fn decode(bytes: &[u8], content_type: Option<&HeaderValue>) -> Result
 /// Decodes the protobuf form of a built-in kind.
 fn protobuf(bytes: &[u8]) -> Result<Decoded, Status> {
     let value = api::protobuf::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
-    Ok(Decoded { value, duplicates: Vec::new() })
+    Ok(Decoded::of(value))
 }
 
 /// Decodes JSON. Depth is bounded by serde_json (128).
@@ -66,13 +93,13 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
 
 impl From<Node> for Decoded {
     fn from(node: Node) -> Self {
-        Decoded { value: node.value, duplicates: node.duplicates }
+        Decoded { value: node.value, duplicates: node.duplicates, document: None }
     }
 }
 
 /// A value that remembers the duplicates below it.
-struct Node {
-    value: Value,
+pub(crate) struct Node {
+    pub(crate) value: Value,
     duplicates: Vec<String>,
 }
 

@@ -1,6 +1,8 @@
 //! The verbs, the same for every kind. What differs between kinds comes from the registry's table and strategies.
 
 mod apply;
+mod complaints;
+pub(crate) mod conform;
 mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;
@@ -8,12 +10,15 @@ pub(crate) mod encode;
 pub(crate) mod get;
 mod list;
 mod metadata;
+pub(crate) mod options;
+pub(crate) mod owners;
 pub(crate) mod patch;
 mod revision;
 mod selection;
 mod table;
 mod token;
 mod update;
+pub(crate) mod warnings;
 pub(crate) mod watch;
 pub(crate) mod write;
 pub(crate) mod writer;
@@ -44,30 +49,30 @@ pub(crate) struct Context<'a> {
     /// The client takes gzip.
     pub(crate) gzip: bool,
     pub(crate) content_type: Option<HeaderValue>,
+    /// Who the fields belong to that the request sets.
+    pub(crate) manager: String,
     /// Become `Warning` headers.
     pub(crate) warnings: &'a mut Vec<String>,
     pub(crate) origin: &'a Origin,
 }
 
 impl Context<'_> {
-    /// `dryRun=All`; any other value is 400.
+    /// `dryRun=All`; any other value is 422.
     pub(crate) fn dry_run(&self) -> Result<bool, Status> {
-        dry_run(self.query.all("dryRun"))
+        match options::dry_run_errors(self.query.all("dryRun")) {
+            Some(error) => Err(options::invalid(options::kind(self.verb), vec![error])),
+            None => Ok(self.query.all("dryRun").any(|value| !value.is_empty())),
+        }
     }
 }
 
-/// Reads the values of `dryRun`.
+/// Reads the values of `dryRun` in DeleteOptions.
 pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
-    let mut dry = false;
-    for value in values.filter(|value| !value.is_empty()) {
-        if value != "All" {
-            return Err(Status::bad_request(format!(
-                "dryRun: Unsupported value: {value:?}: supported values: \"All\""
-            )));
-        }
-        dry = true;
+    let values: Vec<&str> = values.collect();
+    match options::dry_run_errors(values.iter().copied()) {
+        Some(error) => Err(options::invalid("DeleteOptions", vec![error])),
+        None => Ok(values.iter().any(|value| !value.is_empty())),
     }
-    Ok(dry)
 }
 
 /// Calls the verb.

@@ -2,12 +2,14 @@
 
 use super::{
     Context, apply,
+    conform::{self, Refusal},
     decode::{Decoded, decode, json, media_type},
     encode,
+    options::{Apply, Options},
     write::{self, FieldValidation},
 };
-use crate::{custom::conform::conform, storage::Stored};
-use api::{Gvk, Revision, Status, meta, patch};
+use crate::storage::Stored;
+use api::{FieldError, Gvk, Revision, Status, meta, patch};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
@@ -18,8 +20,8 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const SUPPORTED: [&str; 4] = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];
-/// Operations in one JSON patch. Kubernetes' limit.
-const OPERATION_LIMIT: usize = 10_000;
+/// Of custom resources.
+const SUPPORTED_CUSTOM: [&str; 3] = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
 
 /// A patch that can be applied to one state after another.
 pub(crate) enum Patch {
@@ -29,42 +31,57 @@ pub(crate) enum Patch {
 }
 
 pub(crate) async fn patch(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
-    let dry_run = context.dry_run()?;
-    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    if media_type(context.content_type.as_ref()) == APPLY_PATCH {
-        return apply::apply(context, &body, validation, dry_run).await;
+    let media = media_type(context.content_type.as_ref());
+    let supported: &[&str] = if context.resource.schema().is_some() { &SUPPORTED } else { &SUPPORTED_CUSTOM };
+    if !supported.contains(&media) {
+        return Err(Status::unsupported_media_type(supported));
     }
+    if media == APPLY_PATCH {
+        return apply::apply(context, &body).await;
+    }
+    let Options { dry_run, validation, .. } = Options::read(context, Apply::No)?;
     let (patch, duplicates) = read(context, body)?;
+    let resource = context.resource.clone();
     let mut warnings = Vec::new();
     let modified = write::modify(&context.write(context.via(), dry_run), |old| {
         warnings.clear();
-        let value = patch.apply(&context.resource, old)?;
-        let decoded = Decoded { value, duplicates: duplicates.clone() };
-        conform(&context.resource, decoded, validation, &mut warnings)
+        let value = patch.apply(&resource, old)?;
+        patch.fit(&resource, value, &duplicates, validation, &mut warnings)
     })
     .await?;
     context.warnings.append(&mut warnings);
     encode::object(context, 200, &modified.stored)
 }
 
-/// Reads the request's patch by its content type.
+/// Reads the request's patch by its content type, with the complaints about the patch itself.
 pub(crate) fn read(context: &Context<'_>, body: Bytes) -> Result<(Patch, Vec<String>), Status> {
+    let undecodable = |status: Status| Status::bad_request(format!("error decoding patch: {}", status.message));
     match media_type(context.content_type.as_ref()) {
         JSON_PATCH => {
-            let operations: Value = json(&body)?.value;
-            if operations.as_array().is_some_and(|operations| operations.len() > OPERATION_LIMIT) {
-                return Err(Status::too_large(&format!("the patch has more than {OPERATION_LIMIT} operations")));
-            }
-            Ok((Patch::Json(body), Vec::new()))
+            let decoded = json(&body).map_err(undecodable)?;
+            let complaints = patch::json::complaints(&decoded.value, &decoded.duplicates);
+            // Of members given twice, the last counts.
+            let operations = if decoded.duplicates.is_empty() { body } else { decoded.value.to_string().into() };
+            Ok((Patch::Json(operations), complaints))
         }
-        MERGE_PATCH => json(&body).map(|decoded| (Patch::Merge(decoded.value), decoded.duplicates)),
-        STRATEGIC_PATCH => json(&body).map(|decoded| (Patch::Strategic(decoded.value), decoded.duplicates)),
+        MERGE_PATCH => {
+            let Decoded { value, duplicates, .. } = json(&body).map_err(undecodable)?;
+            Ok((Patch::Merge(value), told(&duplicates)))
+        }
+        STRATEGIC_PATCH => {
+            let Decoded { value, duplicates, .. } = json(&body).map_err(undecodable)?;
+            Ok((Patch::Strategic(value), told(&duplicates)))
+        }
         APPLY_PATCH => {
             let decoded = decode(&body, Some(&http::HeaderValue::from_static("application/yaml")))?;
-            Ok((Patch::Strategic(decoded.value), decoded.duplicates))
+            Ok((Patch::Strategic(decoded.value), told(&decoded.duplicates)))
         }
         _ => Err(Status::unsupported_media_type(&SUPPORTED)),
     }
+}
+
+fn told(duplicates: &[String]) -> Vec<String> {
+    duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect()
 }
 
 impl Patch {
@@ -88,6 +105,52 @@ impl Patch {
             meta::remove_resource_version(&mut new);
         }
         Ok(new)
+    }
+
+    /// The patched object as one of its kind. `complaints` are those about the patch itself.
+    fn fit(
+        &self,
+        resource: &registry::Resource,
+        value: Value,
+        complaints: &[String],
+        validation: FieldValidation,
+        warnings: &mut Vec<String>,
+    ) -> Result<Value, Status> {
+        // Only a refusal shows the patched object, or the patch.
+        let shown = |value: Option<Value>| match (self, value) {
+            (Patch::Strategic(patch), _) => patch::go_text(patch),
+            (Patch::Json(_) | Patch::Merge(_), value) => value.unwrap_or_default().to_string(),
+        };
+        let refuse = |value: Option<Value>, what: &str| {
+            let error = FieldError::invalid("patch", shown(value), what);
+            Status::invalid(&Gvk::new("", "", ""), "", vec![error])
+        };
+        if conform::is_deeper(&value, conform::MAX_DEPTH) {
+            return Err(Status::too_large("the patched object is nested too deeply"));
+        }
+        let original = (!matches!(self, Patch::Strategic(_))).then(|| value.clone());
+        let mut told = Vec::new();
+        // Warn and strict alike need the list of what is unknown.
+        let probe = match validation {
+            FieldValidation::Ignore => FieldValidation::Ignore,
+            FieldValidation::Warn | FieldValidation::Strict => FieldValidation::Warn,
+        };
+        let decoded = Decoded::of(value);
+        let new = match conform::fit(&resource.gvk(), Some(resource), decoded, probe, &mut told) {
+            Ok(new) => new,
+            Err(Refusal::Kind(status)) => return Err(status),
+            Err(Refusal::Type(what)) => return Err(refuse(original, &what)),
+            Err(Refusal::Strict(unknown)) => return Err(refuse(original, &conform::strict(&unknown))),
+        };
+        let all: Vec<String> = complaints.iter().cloned().chain(told).collect();
+        match validation {
+            FieldValidation::Strict if !all.is_empty() => Err(refuse(original, &conform::strict(&all))),
+            FieldValidation::Warn => {
+                warnings.extend(all);
+                Ok(new)
+            }
+            FieldValidation::Ignore | FieldValidation::Strict => Ok(new),
+        }
     }
 
     fn names_revision(&self) -> bool {

@@ -2,24 +2,27 @@
 
 use super::{
     Context,
-    decode::decode,
+    conform::conform,
+    decode::decode_object,
     encode,
-    write::{self, FieldValidation, Modified, Via},
+    options::{Apply, Options},
+    write::{self, Modified, Via},
 };
-use crate::custom::conform::conform;
 use api::{Status, meta};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
 
 pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
-    let dry_run = context.dry_run()?;
-    let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    let decoded = decode(&body, context.content_type.as_ref())?;
+    let Options { dry_run, validation, .. } = Options::read(context, Apply::No)?;
+    let decoded = decode_object(&body, context.content_type.as_ref())?;
     let object = conform(&context.resource, decoded, validation, context.warnings)?;
     let name = meta::name(&object);
     if name.is_empty() {
-        return Err(Status::bad_request("name must be provided"));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            context.target.name
+        )));
     }
     if name != context.target.name {
         return Err(Status::bad_request(format!(

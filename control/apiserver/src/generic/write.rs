@@ -2,8 +2,8 @@
 //! goes through them.
 
 use super::{
-    decode::Decoded,
     metadata::{self, fit_namespace, may_go},
+    owners::{self, Owners},
 };
 use crate::{
     Apiserver,
@@ -13,11 +13,13 @@ use crate::{
     custom::convert,
     storage::{self, Stored},
 };
-use api::{Schema, Status, meta, schema};
+use api::{Status, managed, meta};
 use registry::{Resource, metadata as rules};
 use serde_json::Value;
 use std::sync::Arc;
 use store::{Expect, Op};
+
+pub(crate) use super::conform::conform_kind as conform;
 
 /// Who writes where.
 #[derive(Clone)]
@@ -31,6 +33,26 @@ pub(crate) struct Write<'a> {
     /// Everything but the write itself.
     pub(crate) dry_run: bool,
     pub(crate) origin: &'a Origin,
+    /// Who the fields belong to that it sets.
+    pub(crate) manager: &'a str,
+    /// The subresource it goes through, or empty.
+    pub(crate) subresource: &'a str,
+    pub(crate) owners: Owners,
+}
+
+impl<'a> Write<'a> {
+    /// A write of the server itself.
+    pub(crate) fn own(
+        server: &'a Arc<Apiserver>,
+        user: &'a User,
+        resource: &'a Arc<Resource>,
+        (namespace, name): (&'a str, &'a str),
+        via: Via,
+        origin: &'a Origin,
+    ) -> Self {
+        let (manager, subresource, owners) = (owners::SERVER, "", Owners::Tracked);
+        Self { server, user, resource, namespace, name, via, dry_run: false, origin, manager, subresource, owners }
+    }
 }
 
 /// Which rules an update obeys.
@@ -80,69 +102,16 @@ impl FieldValidation {
     }
 }
 
-/// Makes a decoded body an object of the kind: its apiVersion and kind agree, its fields have their types, and fields
-/// that the kind does not have are dropped, told or refused.
-pub(crate) fn conform(
-    kind: &api::Gvk,
-    decoded: Decoded,
-    validation: FieldValidation,
-    warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
-    let Decoded { mut value, duplicates } = decoded;
-    let cannot = |what: &dyn std::fmt::Display| {
-        Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {what}",
-            kind.kind, kind.version, kind.kind
-        ))
-    };
-    if !value.is_object() {
-        return Err(cannot(&"json: cannot unmarshal a value that is no object"));
-    }
-    let (version, name) = (kind.api_version(), kind.kind.as_str());
-    match (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str().unwrap_or_default()) {
-        (other, _) if !other.is_empty() && other != version => {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({other}) does not match the expected API version ({version})"
-            )));
-        }
-        (_, other) if !other.is_empty() && other != name => {
-            return Err(Status::bad_request(format!(
-                "{name} in version {:?} cannot be handled as a {other}",
-                kind.version
-            )));
-        }
-        _ => {}
-    }
-    value["apiVersion"] = version.into();
-    value["kind"] = name.into();
-    if let Some(schema) = Schema::for_kind(kind) {
-        schema::type_check(&schema, &value).map_err(|error| cannot(&error))?;
-        let unknown = schema::prune(&schema, &mut value);
-        let complaints: Vec<String> = unknown
-            .iter()
-            .map(|path| format!("unknown field {path:?}"))
-            .chain(duplicates.iter().map(|path| format!("duplicate field {path:?}")))
-            .collect();
-        match validation {
-            FieldValidation::Ignore => {}
-            FieldValidation::Warn => warnings.extend(complaints),
-            FieldValidation::Strict if complaints.is_empty() => {}
-            FieldValidation::Strict => {
-                return Err(cannot(&format_args!("strict decoding error: {}", complaints.join(", "))));
-            }
-        }
-    }
-    if !value["metadata"].is_object() {
-        value["metadata"] = Value::Object(serde_json::Map::new());
-    }
-    Ok(value)
-}
-
 /// Stores a new object. `write.name` is not used: the object has its own, or gets one.
 pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Stored, Status> {
     let resource = write.resource;
+    let given = object["metadata"].get("managedFields").cloned();
     metadata::stamp(resource, write.namespace, &mut object)?;
     resource.strategy.default(&mut object);
+    if let Some(given) = given {
+        meta::metadata_mut(&mut object).insert("managedFields".to_owned(), given);
+    }
+    owners::track(write, None, &mut object);
     let kind = resource.gvk();
     let call = Call { write, operation: Operation::Create, kind: &kind, subresource: "", old: None, revision: None };
     admission::mutate(&call, &mut object).await?;
@@ -212,7 +181,7 @@ pub(crate) async fn modify(
         let pinned = check_preconditions(write, &new, &old)?;
         fit_namespace(resource, write.namespace, &mut new)?;
         let quota = finish(write, &mut new, &old).await?;
-        if new == old.value {
+        if managed::same_but_times(&new, &old.value) {
             return Ok(Modified { stored: old, created: false });
         }
         let reservation = write.server.allocators.reserve(resource, &mut new, Some(&old.value))?;
@@ -276,7 +245,6 @@ fn check_preconditions(write: &Write<'_>, new: &Value, old: &Stored) -> Result<b
 async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Option<Reserved>, Status> {
     let resource = write.resource;
     meta::remove_resource_version(new);
-    meta::remove(new, "managedFields");
     new["apiVersion"] = resource.gvr().api_version().into();
     new["kind"] = resource.kind.as_str().into();
     let subresource = match write.via {
@@ -287,6 +255,7 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Opti
     };
     rules::carry_over(new, &old.value);
     prepare(write, new, &old.value);
+    owners::track(write, Some(&old.value), new);
     let kind = resource.gvk();
     let call = Call {
         write,

@@ -71,16 +71,9 @@ async fn ask(context: &Context<'_>, pod: &Value, dry_run: bool) -> Result<(), St
     };
     let name = meta::name(budget);
     let resource = registry::find("policy", "v1", "poddisruptionbudgets").expect("the table has budgets");
-    let write = Write {
-        server: context.server,
-        user: &context.user,
-        resource,
-        namespace: &context.target.namespace,
-        name,
-        via: Via::Server,
-        dry_run,
-        origin: context.origin,
-    };
+    let place = (context.target.namespace.as_str(), name);
+    let own = Write::own(context.server, &context.user, resource, place, Via::Server, context.origin);
+    let write = Write { dry_run, ..own };
     // The check and the count are one write: of two evictions for one free place, one is refused.
     let booked = write::modify(&write, |old| match eviction::judge(&old.value, pod, process::now()) {
         Verdict::Free => Ok(old.value.clone()),

@@ -56,12 +56,15 @@ pub(super) async fn part(context: &mut Context<'_>, body: Bytes, part: Part) -> 
         }
         write::modify(&context.write(Via::Server, dry_run), |old| take(&old.value, &sent)).await?
     } else {
-        let (patch, duplicates) = patch::read(context, body)?;
+        let (patch, complaints) = patch::read(context, body)?;
+        if validation == FieldValidation::Warn {
+            context.warnings.extend(complaints);
+        }
         let mut warnings = Vec::new();
         let modified = write::modify(&context.write(Via::Server, dry_run), |old| {
             warnings.clear();
             let value = patch.apply(&context.resource, old)?;
-            let decoded = Decoded { value, duplicates: duplicates.clone() };
+            let decoded = Decoded::of(value);
             take(&old.value, &write::conform(&gvk, decoded, validation, &mut warnings)?)
         })
         .await?;

@@ -31,14 +31,17 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
             write::modify(&write, |old| scale::write(&old.value, &wanted, &paths)).await?.stored
         }
         _ => {
-            let (patch, duplicates) = patch::read(context, body)?;
+            let (patch, complaints) = patch::read(context, body)?;
+            if validation == FieldValidation::Warn {
+                context.warnings.extend(complaints);
+            }
             let mut warnings = Vec::new();
             let write = context.write(Via::Object, dry_run);
             let modified = write::modify(&write, |old| {
                 warnings.clear();
                 let view = view(old, &paths)?;
                 let value = patch.apply_to(&view, old.revision, &gvk)?;
-                let decoded = Decoded { value, duplicates: duplicates.clone() };
+                let decoded = Decoded::of(value);
                 let wanted = write::conform(&gvk, decoded, validation, &mut warnings)?;
                 scale::write(&old.value, &wanted, &paths)
             })

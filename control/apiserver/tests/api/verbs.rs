@@ -124,7 +124,7 @@ async fn a_dry_run_answers_and_writes_nothing() {
     assert_eq!(patched["data"]["k"], "w");
     f.delete(&format!("{MAPS}/a?dryRun=All"), json!({"dryRun": ["All"]})).await.ok();
     assert_eq!(f.store.revision(), revision);
-    assert_eq!(f.post(&format!("{MAPS}?dryRun=Some"), config_map("c", json!({}))).await.code, 400);
+    assert_eq!(f.post(&format!("{MAPS}?dryRun=Some"), config_map("c", json!({}))).await.code, 422);
 }
 
 #[tokio::test]

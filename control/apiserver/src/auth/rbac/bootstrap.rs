@@ -241,7 +241,7 @@ async fn settle(server: &Arc<Apiserver>, resource: &str, namespace: &str, mut ob
     let Some(resource) = registry::find(GROUP, VERSION, resource) else { return Ok(()) };
     let user = User::gannet();
     let (origin, via) = (Origin::default(), Via::Object);
-    let write = Write { server, user: &user, resource, namespace, name: &name, via, dry_run: false, origin: &origin };
+    let write = Write::own(server, &user, resource, (namespace, &name), via, &origin);
     object["apiVersion"] = json!(resource.api_version());
     object["kind"] = json!(resource.kind);
     meta::set_label(&mut object, BOOTSTRAPPING.0, BOOTSTRAPPING.1);
