@@ -4,6 +4,7 @@ mod auth;
 mod delete;
 mod fixture;
 mod input;
+mod kinds_of_groups;
 mod lists;
 mod patches;
 mod pods;

@@ -88,7 +88,10 @@ impl Strategy for CertificateSigningRequest {
 
     /// Only the conditions change by approval.
     fn prepare_approval(&self, new: &mut Value, old: &Value) {
-        let decided: Vec<Value> = conditions(new).cloned().collect();
+        let mut decided: Vec<Value> = conditions(new).cloned().collect();
+        for condition in decided.iter_mut().filter(|c| has(c, "lastUpdateTime") && !has(c, "lastTransitionTime")) {
+            condition["lastTransitionTime"] = condition["lastUpdateTime"].clone();
+        }
         keep_all_but_status(self, new, old);
         copy_field(new, old, "status");
         set_conditions(new, decided);
