@@ -7,6 +7,7 @@ pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
+pub mod cel;
 pub mod certificates;
 pub mod columns;
 pub mod coordination;

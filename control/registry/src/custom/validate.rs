@@ -292,3 +292,9 @@ impl Walk {
 fn best(failures: Vec<Vec<FieldError>>) -> Vec<FieldError> {
     failures.into_iter().min_by_key(Vec::len).unwrap_or_default()
 }
+
+/// Whether a text has a string format.
+#[must_use]
+pub fn has_format(format: &str, text: &str) -> bool {
+    format::matches(format, text)
+}
