@@ -1,6 +1,7 @@
 //! Row 33: custom resource definitions and their objects.
 
 use crate::fixture::{Answer, Events, Fixture};
+use crate::webhook_server::Webhook;
 use serde_json::{Value, json};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -326,4 +327,196 @@ async fn row_33_what_may_not_change() {
             "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions"
         ]
     );
+}
+
+#[tokio::test]
+async fn row_33_rules_are_checked() {
+    let fixture = Fixture::new().await;
+    establish(
+        &fixture,
+        definition(json!({
+            "type": "object",
+            "x-kubernetes-validations": [
+                {"rule": "self.minReplicas <= self.replicas", "message": "replicas should be at least minReplicas"},
+                {"rule": "self.replicas <= self.maxReplicas",
+                 "messageExpression": "'at most %d, not %d'.format([self.maxReplicas, self.replicas])", "fieldPath": ".replicas"},
+            ],
+            "properties": {
+                "minReplicas": {"type": "integer", "default": 0}, "maxReplicas": {"type": "integer", "default": 10},
+                "replicas": {"type": "integer", "default": 1},
+                "fixed": {"type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]},
+                "even": {"type": "integer", "x-kubernetes-validations": [{"rule": "self % 2 == 0", "reason": "FieldValueForbidden", "message": "odd"}]},
+            },
+        })),
+    )
+    .await;
+    let refused =
+        fixture.post(CRONTABS, crontab("a", json!({"minReplicas": 5, "replicas": 3, "maxReplicas": 2}))).await;
+    assert_eq!(
+        causes(&refused),
+        [
+            "spec: Invalid value: \"object\": replicas should be at least minReplicas",
+            "spec.replicas: Invalid value: \"object\": at most 2, not 3",
+        ]
+    );
+    let refused = fixture.post(CRONTABS, crontab("a", json!({"even": 3}))).await;
+    assert_eq!(causes(&refused), ["spec.even: Forbidden: odd"]);
+    fixture.post(CRONTABS, crontab("a", json!({"fixed": "x"}))).await.ok();
+    let refused = fixture.merge(&format!("{CRONTABS}/a"), json!({"spec": {"fixed": "y"}})).await;
+    assert_eq!(causes(&refused), ["spec.fixed: Invalid value: \"string\": failed rule: self == oldSelf"]);
+    fixture.merge(&format!("{CRONTABS}/a"), json!({"spec": {"replicas": 2}})).await.ok();
+}
+
+#[tokio::test]
+async fn row_33_rules_that_do_not_compile_or_cost_too_much_are_refused() {
+    let fixture = Fixture::new().await;
+    let refused = fixture
+        .post(
+            DEFINITIONS,
+            definition(json!({"type": "object", "properties": {
+                "a": {"type": "integer", "x-kubernetes-validations": [{"rule": "self.b > 1"}]},
+                "l": {"type": "array", "items": {"type": "string"},
+                    "x-kubernetes-validations": [{"rule": "self.all(x, self.all(y, x == y))"}]},
+            }})),
+        )
+        .await;
+    let told = causes(&refused);
+    assert_eq!(refused.code, 422);
+    assert!(
+        told[0].starts_with("spec.validation.openAPIV3Schema.properties[spec].properties[a].x-kubernetes-validations[0].rule: Invalid value: \"self.b > 1\": compilation failed: ERROR: <input>:1:5: type 'int' does not support field selection"),
+        "{told:#?}"
+    );
+    assert_eq!(
+        told[1],
+        "spec.validation.openAPIV3Schema.properties[spec].properties[l].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    );
+}
+
+#[tokio::test]
+async fn row_33_what_was_wrong_before_may_stay() {
+    let fixture = Fixture::new().await;
+    establish(
+        &fixture,
+        definition(json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}})),
+    )
+    .await;
+    fixture.post(CRONTABS, crontab("x", json!({"a": "long", "b": "y"}))).await.ok();
+    let name = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let mut changed = fixture.get(&name).await.ok();
+    changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"] = json!({
+        "a": {"type": "string", "maxLength": 2}, "b": {"type": "string", "maxLength": 2}});
+    let mut events = Events::open(&fixture, &format!("{CRONTABS}?watch=1")).await;
+    assert_eq!(events.told().await, "ADDED x");
+    fixture.put(&name, &changed).await.ok();
+    assert_eq!(events.next().await, None);
+    fixture.merge(&format!("{CRONTABS}/x"), json!({"spec": {"b": "z"}})).await.ok();
+    let refused = fixture.merge(&format!("{CRONTABS}/x"), json!({"spec": {"a": "longer"}})).await;
+    assert_eq!(causes(&refused), ["spec.a: Too long: may not be more than 2 bytes"]);
+}
+
+/// Two versions: `hostPort` of v1beta1 is `host` and `port` of v1.
+fn two_versions(conversion: Value) -> Value {
+    let mut both =
+        definition(json!({"type": "object", "properties": {"host": {"type": "string"}, "port": {"type": "string"}}}));
+    both["spec"]["versions"].as_array_mut().unwrap().push(json!({
+        "name": "v1beta1", "served": true, "storage": false, "deprecated": true,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {"hostPort": {"type": "string"}}}}}},
+    }));
+    both["spec"]["conversion"] = conversion;
+    both
+}
+
+const BETA: &str = "/apis/stable.example.com/v1beta1/namespaces/default/crontabs";
+
+fn convert(review: &Value) -> Value {
+    let request = &review["request"];
+    let wanted = request["desiredAPIVersion"].as_str().unwrap();
+    let converted: Vec<Value> = request["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| {
+            let mut object = object.clone();
+            let spec = &object["spec"];
+            object["spec"] = if wanted.ends_with("/v1") {
+                let (host, port) = spec["hostPort"].as_str().unwrap_or("").split_once(':').unwrap_or_default();
+                json!({"host": host, "port": port})
+            } else {
+                json!({"hostPort": format!("{}:{}", spec["host"].as_str().unwrap_or(""), spec["port"].as_str().unwrap_or(""))})
+            };
+            object["apiVersion"] = json!(wanted);
+            object
+        })
+        .collect();
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+        "response": {"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted}})
+}
+
+#[tokio::test]
+async fn row_33_a_webhook_converts_between_versions() {
+    let fixture = Fixture::new().await;
+    let webhook = Webhook::raw(convert).await;
+    let config = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1", "v1beta1"],
+        "clientConfig": {"url": webhook.url, "caBundle": webhook.ca_bundle}}});
+    establish(&fixture, two_versions(config)).await;
+    let mut old = crontab("old", json!({"hostPort": "a.b:80"}));
+    old["apiVersion"] = json!("stable.example.com/v1beta1");
+    let made = fixture.post(BETA, old).await;
+    assert_eq!(
+        made.headers.get("warning").and_then(|w| w.to_str().ok()),
+        Some("299 - \"stable.example.com/v1beta1 CronTab is deprecated\"")
+    );
+    assert_eq!(made.ok()["spec"], json!({"hostPort": "a.b:80"}));
+    fixture.post(CRONTABS, crontab("new", json!({"host": "c", "port": "1"}))).await.ok();
+    assert_eq!(fixture.get(&format!("{CRONTABS}/old")).await.ok()["spec"], json!({"host": "a.b", "port": "80"}));
+    webhook.asked();
+    // One call converts a whole list.
+    let list = fixture.get(BETA).await.ok();
+    let ports: Vec<&str> =
+        list["items"].as_array().unwrap().iter().map(|item| item["spec"]["hostPort"].as_str().unwrap()).collect();
+    assert_eq!(ports, ["c:1", "a.b:80"]);
+    let asked = webhook.asked();
+    assert_eq!(asked.len(), 1, "{asked:#?}");
+    assert_eq!(asked[0]["objects"].as_array().unwrap().len(), 2);
+    assert_eq!(asked[0]["desiredAPIVersion"], "stable.example.com/v1beta1");
+    // Watches tell in their version; writes through the other are seen.
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let mut events = Events::open(&fixture, &format!("{BETA}?watch=1&resourceVersion={revision}")).await;
+    fixture.merge(&format!("{CRONTABS}/new"), json!({"spec": {"port": "2"}})).await.ok();
+    let event = events.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["spec"]["hostPort"]), (&json!("MODIFIED"), &json!("c:2")));
+    assert_eq!(event["object"]["apiVersion"], "stable.example.com/v1beta1");
+    fixture.merge(&format!("{BETA}/new"), json!({"spec": {"hostPort": "d:3"}})).await.ok();
+    assert_eq!(fixture.get(&format!("{CRONTABS}/new")).await.ok()["spec"], json!({"host": "d", "port": "3"}));
+}
+
+#[tokio::test]
+async fn row_33_a_webhook_that_fails_is_told() {
+    let fixture = Fixture::new().await;
+    let webhook = Webhook::raw(|review| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": {
+            "uid": review["request"]["uid"], "result": {"status": "Failed", "message": "no way"}}})
+    })
+    .await;
+    let config = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": webhook.url, "caBundle": webhook.ca_bundle}}});
+    establish(&fixture, two_versions(config)).await;
+    fixture.post(CRONTABS, crontab("a", json!({"host": "h"}))).await.ok();
+    let (code, _, message) = fixture.get(&format!("{BETA}/a")).await.refused();
+    assert_eq!(code, 500);
+    assert_eq!(message, "conversion webhook for stable.example.com/v1, Kind=CronTab failed: no way");
+}
+
+#[tokio::test]
+async fn row_33_without_a_webhook_versions_differ_in_name_only() {
+    let fixture = Fixture::new().await;
+    let mut both = two_versions(json!({"strategy": "None"}));
+    both["spec"]["versions"][1]["schema"] = both["spec"]["versions"][0]["schema"].clone();
+    establish(&fixture, both).await;
+    fixture.post(CRONTABS, crontab("a", json!({"host": "h"}))).await.ok();
+    let read = fixture.get(&format!("{BETA}/a")).await.ok();
+    assert_eq!((&read["apiVersion"], &read["spec"]["host"]), (&json!("stable.example.com/v1beta1"), &json!("h")));
+    let list = fixture.get(BETA).await.ok();
+    assert_eq!(list["items"][0]["apiVersion"], "stable.example.com/v1beta1");
 }
