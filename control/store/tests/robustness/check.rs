@@ -373,7 +373,8 @@ pub fn survived(before: &[Record], next: &[Record]) -> Result<(), String> {
     for (key, (value, modified)) in &found {
         let expected = known.at(key, u64::MAX);
         let same = expected.is_some_and(|(at, there)| at == *modified && there == Some(value));
-        if !same && !(*modified > last && known.asked.contains_key(value)) {
+        let unanswered = *modified > last && known.asked.contains_key(value);
+        if !same && !unanswered {
             return Err(format!("{key} is {value} of {modified}, it was {expected:?}"));
         }
     }
