@@ -1,5 +1,5 @@
-//! Parsed copies in memory of the few kinds that every decision about a request reads: namespaces, quotas, roles,
-//! webhook configurations and the like. Never of kinds that grow with the workload.
+//! Parsed copies in memory of the few kinds that every decision about a request reads: namespaces, quotas,
+//! webhook configurations, classes and the like. Never of kinds that grow with the workload.
 //!
 //! Fed by watches of the store that are drained by whoever reads: the store queues an event before its revision shows,
 //! so that [`Informed::latest`] has every write that was answered before it was called. No task of its own.
@@ -20,16 +20,11 @@ pub(crate) enum Kind {
     ServiceAccounts,
     MutatingWebhooks,
     ValidatingWebhooks,
-    Roles,
-    RoleBindings,
-    ClusterRoles,
-    ClusterRoleBindings,
     PriorityClasses,
     StorageClasses,
     IngressClasses,
     RuntimeClasses,
     ServiceCidrs,
-    Definitions,
 }
 
 /// One object, parsed, without its managedFields and resourceVersion.
@@ -63,23 +58,18 @@ pub(crate) struct Informed {
 }
 
 impl Kind {
-    const ALL: [Kind; 16] = [
+    const ALL: [Kind; 11] = [
         Kind::Namespaces,
         Kind::LimitRanges,
         Kind::ResourceQuotas,
         Kind::ServiceAccounts,
         Kind::MutatingWebhooks,
         Kind::ValidatingWebhooks,
-        Kind::Roles,
-        Kind::RoleBindings,
-        Kind::ClusterRoles,
-        Kind::ClusterRoleBindings,
         Kind::PriorityClasses,
         Kind::StorageClasses,
         Kind::IngressClasses,
         Kind::RuntimeClasses,
         Kind::ServiceCidrs,
-        Kind::Definitions,
     ];
 
     fn prefix(self) -> &'static str {
@@ -90,16 +80,11 @@ impl Kind {
             Kind::ServiceAccounts => "/registry/core/serviceaccounts/",
             Kind::MutatingWebhooks => "/registry/admissionregistration.k8s.io/mutatingwebhookconfigurations/",
             Kind::ValidatingWebhooks => "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/",
-            Kind::Roles => "/registry/rbac.authorization.k8s.io/roles/",
-            Kind::RoleBindings => "/registry/rbac.authorization.k8s.io/rolebindings/",
-            Kind::ClusterRoles => "/registry/rbac.authorization.k8s.io/clusterroles/",
-            Kind::ClusterRoleBindings => "/registry/rbac.authorization.k8s.io/clusterrolebindings/",
             Kind::PriorityClasses => "/registry/scheduling.k8s.io/priorityclasses/",
             Kind::StorageClasses => "/registry/storage.k8s.io/storageclasses/",
             Kind::IngressClasses => "/registry/networking.k8s.io/ingressclasses/",
             Kind::RuntimeClasses => "/registry/node.k8s.io/runtimeclasses/",
             Kind::ServiceCidrs => "/registry/networking.k8s.io/servicecidrs/",
-            Kind::Definitions => "/registry/apiextensions.k8s.io/customresourcedefinitions/",
         }
     }
 

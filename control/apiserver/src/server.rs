@@ -12,7 +12,11 @@ use crate::{
         token::Signer,
     },
     bootstrap, custom, discovery, event_ttl,
-    generic::{self, Context, write::FieldValidation, writer::has_protobuf},
+    generic::{
+        self, Context,
+        write::{FieldValidation, Via, Write},
+        writer::has_protobuf,
+    },
     health,
     http::{
         body, gzip, listener,
@@ -292,6 +296,18 @@ impl Apiserver {
         warnings: &mut Vec<String>,
     ) -> Result<Response<Body>, Status> {
         if subresource::is_stream(&target.subresource) {
+            let origin = Origin::new(&query);
+            let write = Write {
+                server: self,
+                user: &user,
+                resource: &resource,
+                namespace: &target.namespace,
+                name: &target.name,
+                via: Via::Server,
+                dry_run: false,
+                origin: &origin,
+            };
+            admission::connect(&write, &target.subresource, &query).await?;
             return subresource::stream(self, &resource, &target, &query, request).await;
         }
         custom::conform::before(

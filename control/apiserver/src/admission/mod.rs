@@ -21,10 +21,10 @@ pub(crate) use hooks::Hooks;
 pub(crate) use origin::Origin;
 pub(crate) use quota::{Quotas, Reserved};
 
-use crate::{allocate, generic::write::Write, informed::Snapshot, storage::Stored};
+use crate::{allocate, generic::write::Write, http::query::Query, informed::Snapshot, storage::Stored};
 use api::{Gvk, Revision, Status};
 use registry::Resource;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is done to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,54 @@ pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved
     pod_security::check(call, &snapshot, object).await?;
     hooks::validate(call, &snapshot, Some(object)).await?;
     quota::reserve(call, &snapshot, object).await
+}
+
+/// What is posted to a subresource that stores no object of its own (evictions, bindings): webhooks alone see it.
+pub(crate) async fn post(write: &Write<'_>, kind: &Gvk, subresource: &str, object: &mut Value) -> Result<(), Status> {
+    visit(write, Operation::Create, kind, subresource, object).await
+}
+
+/// A connection to an object: exec, attach, port-forward, proxy.
+pub(crate) async fn connect(write: &Write<'_>, subresource: &str, query: &Query) -> Result<(), Status> {
+    let kind = match (write.resource.kind.as_str(), subresource) {
+        (_, "exec") => "PodExecOptions".to_owned(),
+        (_, "attach") => "PodAttachOptions".to_owned(),
+        (_, "portforward") => "PodPortForwardOptions".to_owned(),
+        (kind, "proxy") => format!("{kind}ProxyOptions"),
+        _ => return Ok(()),
+    };
+    let kind = Gvk::new("", "v1", &kind);
+    let mut object = json!({"apiVersion": "v1", "kind": kind.kind});
+    for field in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|field| query.get(field).is_some()) {
+        object[field] = json!(query.flag(field));
+    }
+    for field in ["container", "path"] {
+        if let Some(text) = query.get(field) {
+            object[field] = json!(text);
+        }
+    }
+    let command: Vec<&str> = query.all("command").collect();
+    if !command.is_empty() {
+        object["command"] = json!(command);
+    }
+    let ports: Vec<u16> = query.all("ports").filter_map(|port| port.parse().ok()).collect();
+    if !ports.is_empty() {
+        object["ports"] = json!(ports);
+    }
+    visit(write, Operation::Connect, &kind, subresource, &mut object).await
+}
+
+async fn visit(
+    write: &Write<'_>,
+    operation: Operation,
+    kind: &Gvk,
+    subresource: &str,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let call = Call { write, operation, kind, subresource, old: None, revision: None };
+    let snapshot = write.server.informed.latest().await?;
+    hooks::mutate(&call, &snapshot, object).await?;
+    hooks::validate(&call, &snapshot, Some(object)).await
 }
 
 /// An object that is to be deleted.

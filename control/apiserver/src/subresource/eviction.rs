@@ -1,6 +1,7 @@
 //! pods/eviction: a delete that a disruption budget may refuse.
 
 use crate::{
+    admission,
     generic::{
         Context,
         decode::decode,
@@ -26,13 +27,14 @@ pub(super) async fn evict(context: &mut Context<'_>, body: &Bytes) -> Result<Res
     let decoded = decode(body, context.content_type.as_ref())?;
     let gvk = Gvk::new("policy", "v1", "Eviction");
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    let eviction = write::conform(&gvk, decoded, validation, context.warnings)?;
+    let mut eviction = write::conform(&gvk, decoded, validation, context.warnings)?;
     if !["", &context.target.name].contains(&meta::name(&eviction)) {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let options = Options::from_value(&eviction["deleteOptions"])?;
     let dry = eviction["deleteOptions"]["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let dry = dry_run(dry)? || context.dry_run()?;
+    admission::post(&context.write(Via::Server, dry), &gvk, "eviction", &mut eviction).await?;
     // What the caller wants the pod to be is not for us to look up anew.
     let pinned = eviction["deleteOptions"]["preconditions"].as_object().is_some_and(|wanted| !wanted.is_empty());
     for attempt in 1.. {

@@ -242,3 +242,28 @@ async fn row_32_classes_give_pods_their_priority() {
         (403, "Forbidden".to_owned(), "pods \"c\" is forbidden: no PriorityClass with name none was found".to_owned())
     );
 }
+
+#[tokio::test]
+async fn row_32_webhooks_see_evictions_and_connections() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(|_| json!({"allowed": false, "status": {"message": "not now", "code": 403}})).await;
+    let rules = json!({"rules": [
+        {"operations": ["CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["pods/eviction"]},
+        {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]},
+    ]});
+    f.post(PODS, pod("p")).await.ok();
+    configure(&f, VALIDATING, "v", json!([hook.hook("v.example.com", rules)])).await;
+    let denied = "admission webhook \"v.example.com\" denied the request: not now";
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    assert_eq!(f.post(&format!("{PODS}/p/eviction"), eviction).await.refused().2, denied);
+    let asked = hook.asked();
+    assert_eq!((&asked[0]["kind"]["kind"], &asked[0]["subResource"]), (&json!("Eviction"), &json!("eviction")));
+    let exec = f.post(&format!("{PODS}/p/exec?command=ls&command=-l&stdout=true"), json!({})).await;
+    assert_eq!(exec.refused().2, denied);
+    let asked = hook.asked();
+    assert_eq!(asked[0]["operation"], "CONNECT");
+    assert_eq!(
+        asked[0]["object"],
+        json!({"apiVersion": "v1", "kind": "PodExecOptions", "command": ["ls", "-l"], "stdout": true})
+    );
+}
