@@ -297,16 +297,8 @@ impl Apiserver {
     ) -> Result<Response<Body>, Status> {
         if subresource::is_stream(&target.subresource) {
             let origin = Origin::new(&query);
-            let write = Write {
-                server: self,
-                user: &user,
-                resource: &resource,
-                namespace: &target.namespace,
-                name: &target.name,
-                via: Via::Server,
-                dry_run: false,
-                origin: &origin,
-            };
+            let at = (target.namespace.as_str(), target.name.as_str());
+            let write = Write::own(self, &user, &resource, at, Via::Server, &origin);
             admission::connect(&write, &target.subresource, &query).await?;
             return subresource::stream(self, &resource, &target, &query, request).await;
         }

@@ -267,3 +267,19 @@ async fn row_32_webhooks_see_evictions_and_connections() {
         json!({"apiVersion": "v1", "kind": "PodExecOptions", "command": ["ls", "-l"], "stdout": true})
     );
 }
+
+#[tokio::test]
+async fn row_32_match_conditions_choose_requests() {
+    let f = Fixture::new().await;
+    let hook = Webhook::start(|_| json!({"allowed": false})).await;
+    let conditions = json!({"matchConditions": [
+        {"name": "not-mine", "expression": "request.userInfo.username != 'me'"},
+        {"name": "labelled", "expression": "has(object.metadata.labels) && object.metadata.labels['x'] == 'y'"},
+    ]});
+    configure(&f, VALIDATING, "v", json!([hook.hook("v.example.com", conditions)])).await;
+    f.post(MAPS, config_map("a", json!({"x": "z"}))).await.ok();
+    assert_eq!(f.post(MAPS, config_map("b", json!({"x": "y"}))).await.code, 400);
+    let me = f.as_user("me", &["system:masters"]);
+    call(&me, "POST", MAPS, Some("application/json"), config_map("b", json!({"x": "y"})).to_string()).await.ok();
+    assert_eq!(hook.asked().len(), 1);
+}
