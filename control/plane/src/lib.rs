@@ -148,6 +148,8 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
     })
     .await?;
     let client = server.transport(User::gannet());
+    // RBAC gives it what a scheduler needs, and no more.
+    let scheduler = server.transport(User::new("system:kube-scheduler", Vec::<String>::new()));
     system::create(&client, facts.cluster_dns).await?;
 
     let tls = apiserver::server_config(
@@ -174,7 +176,7 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
             "controllers",
             run_controllers::run_controllers(client.clone(), views.clone(), controllers, shutdown.clone()),
         ),
-        process::spawn("scheduler", run_scheduler::run_scheduler(client, views.clone(), shutdown.clone())),
+        process::spawn("scheduler", run_scheduler::run_scheduler(scheduler, views.clone(), shutdown.clone())),
         process::spawn("fabric", run_fabric::run_fabric(views, fabric, fabric_tls(&pki), ledger, shutdown)),
     ];
     tracing::info!(url, "control plane is up");

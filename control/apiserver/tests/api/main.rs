@@ -34,6 +34,7 @@ mod row_26;
 mod row_27;
 mod row_28;
 mod row_29;
+mod row_29_walk;
 mod row_30;
 mod row_31;
 mod row_32;
