@@ -201,3 +201,57 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
         _ => {}
     }
 }
+
+#[tokio::test]
+async fn row_04_05_custom_kinds_are_published_and_taken_back() {
+    let f = Fixture::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let before = f.get("/openapi/v3").await.ok();
+    let mut events = Events::open(&f, &format!("{definitions}?watch=true")).await;
+    f.post(
+        definitions,
+        json!({
+            "metadata": {"name": "crontabs.stable.example.com"},
+            "spec": {
+                "group": "stable.example.com", "scope": "Namespaced",
+                "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"]},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                        "port": {"x-kubernetes-int-or-string": true},
+                        "size": {"type": "integer", "default": 1},
+                    }}}}},
+                }],
+            },
+        }),
+    )
+    .await
+    .ok();
+    let is_established = |event: &Value| {
+        let conditions = event["object"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True")
+    };
+    while !is_established(&events.next().await.unwrap()) {}
+    let list = f.get("/apis/stable.example.com/v1").await.ok();
+    let names: Vec<&str> = list["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["crontabs", "crontabs/status"]);
+    let v2 = f.get("/openapi/v2").await.ok();
+    let spec = &v2["definitions"]["com.example.stable.v1.CronTab"]["properties"]["spec"]["properties"];
+    assert_eq!(
+        (&spec["size"], &spec["port"]),
+        (&json!({"type": "integer"}), &json!({"x-kubernetes-int-or-string": true}))
+    );
+    assert!(v2["definitions"].get("com.example.stable.v1.CronTabList").is_some());
+    let index = f.get("/openapi/v3").await.ok();
+    assert_eq!(index["paths"]["apis/apps/v1"], before["paths"]["apis/apps/v1"], "others keep their digests");
+    let v3 = f.get("/openapi/v3/apis/stable.example.com/v1").await.ok();
+    let item = &v3["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}"];
+    assert_eq!(item["get"]["operationId"], "readStableExampleComV1NamespacedCronTab");
+    let schema = &v3["components"]["schemas"]["com.example.stable.v1.CronTab"];
+    assert_eq!(schema["properties"]["spec"]["properties"]["size"]["default"], 1);
+    f.delete(&format!("{definitions}/crontabs.stable.example.com"), json!({})).await.ok();
+    while events.next().await.unwrap()["type"] != "DELETED" {}
+    assert_eq!(f.get("/apis/stable.example.com/v1").await.code, 404);
+    assert!(f.get("/openapi/v2").await.ok()["definitions"].get("com.example.stable.v1.CronTab").is_none());
+    assert!(f.get("/openapi/v3").await.ok()["paths"].get("apis/stable.example.com/v1").is_none());
+}

@@ -89,7 +89,6 @@ fn port(port: &Value, path: &str) -> Vec<FieldError> {
         }
         (None, None) => {}
         (Some(IntOrString::Int(n)), end) => {
-            let n = i64::from(n);
             errors.extend(names::port_number(n).into_iter().map(|w| FieldError::invalid(at.as_str(), n, w)));
             if let Some(end) = end {
                 if end < n {
