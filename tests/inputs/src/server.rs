@@ -13,6 +13,10 @@ use tokio::runtime::Runtime;
 /// Requests a server answers before a fresh one takes over: what they leave behind stays small.
 const REQUESTS: usize = 20_000;
 
+/// What Kubernetes answers with 500 though the client is at fault: an applied object that its schema does not have.
+/// Clients know the text and the code, so ours are the same.
+const UNTYPED: &str = "failed to create typed patch object";
+
 struct Server {
     runtime: Runtime,
     admin: Client,
@@ -83,7 +87,8 @@ impl Server {
             let response = self.admin.raw(request).await.ok()?;
             let code = response.status().as_u16();
             let body = if endless { Bytes::new() } else { client::collect(response.into_body()).await.ok()? };
-            assert!(code != 500, "{method} {path}: {}", String::from_utf8_lossy(&body));
+            let text = String::from_utf8_lossy(&body);
+            assert!(code != 500 || text.contains(UNTYPED), "{method} {path}: {text}");
             Some(code)
         })
     }
