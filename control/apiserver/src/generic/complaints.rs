@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
                 other => other.to_string(),
             };
             if !seen.insert(text.clone()) && all.0.len() < LIMIT {
-                all.0.push((key.referenced.line().into(), text));
+                all.0.push((key.referenced.line(), text));
             }
             let Keys(below) = entries.next_value()?;
             all.0.extend(below);
