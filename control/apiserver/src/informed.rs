@@ -38,6 +38,7 @@ pub(crate) struct Object {
 /// All kinds at one revision.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
+    /// Every write up to this one is in.
     revision: Revision,
     tables: Vec<Table>,
 }
@@ -94,11 +95,6 @@ impl Kind {
 }
 
 impl Snapshot {
-    /// Every write up to this one is in.
-    pub(crate) fn revision(&self) -> Revision {
-        self.revision
-    }
-
     /// An object; the namespace is empty for cluster-scoped kinds.
     pub(crate) fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Object>> {
         self.tables[kind.index()].objects.get(&Key::new(namespace, name))

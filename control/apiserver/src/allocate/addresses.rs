@@ -12,7 +12,7 @@ use crate::{
 use api::{Status, meta, time};
 use ipnet::IpNet;
 use process::Shutdown;
-use registry::Resource;
+use registry::{Resource, networking::servicecidr::FINALIZER};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use store::{Expect, Op};
@@ -22,7 +22,6 @@ const RANGES: &str = "/registry/networking.k8s.io/servicecidrs/";
 const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
 const MANAGER: &str = "ipallocator.k8s.io";
-const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
 /// Between looks at the ranges, and how many of them pass before everything is compared.
 const INTERVAL: Duration = Duration::from_millis(500);
 const FULL_EVERY: u32 = 120;

@@ -111,7 +111,9 @@ impl IpPools {
             if let Some((_, known)) = self.ranges.iter_mut().find(|(pool, _)| pool.range() == *range) {
                 *known = *open;
             } else if let Some(mut pool) = IpPool::new(*range) {
-                taken.iter().for_each(|ip| drop(pool.take(*ip)));
+                for ip in &taken {
+                    pool.take(*ip);
+                }
                 self.ranges.push((pool, *open));
             }
         }
@@ -151,7 +153,9 @@ impl IpPools {
     pub(crate) fn take_any(&mut self, v4: bool, seed: u64) -> Option<IpAddr> {
         let found = self.ranges.iter_mut().filter(|(pool, open)| *open && pool.is_v4() == v4);
         let ip = found.filter_map(|(pool, _)| pool.take_any(seed)).next()?;
-        self.ranges.iter_mut().for_each(|(pool, _)| drop(pool.take(ip)));
+        for (pool, _) in &mut self.ranges {
+            pool.take(ip);
+        }
         Some(ip)
     }
 

@@ -15,6 +15,8 @@ use crate::value::{items, text};
 pub struct ServiceCidr;
 
 pub const COLUMNS: &[Column] = &[NAME, column("CIDRs", "Ranges of addresses"), AGE];
+/// Keeps a range as long as addresses are given from it.
+pub const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
 const PATH: &str = "spec.cidrs";
 
 impl Strategy for ServiceCidr {
@@ -28,6 +30,11 @@ impl Strategy for ServiceCidr {
 
     /// Addresses are given from a range as soon as it is there.
     fn prepare_create(&self, range: &mut Value) {
+        let mut finalizers: Vec<String> = meta::finalizers(range).into_iter().map(str::to_owned).collect();
+        if !finalizers.iter().any(|name| name == FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        meta::set_finalizers(range, &finalizers.iter().map(String::as_str).collect::<Vec<_>>());
         meta::set_generation(range, 1);
         let created = range["metadata"]["creationTimestamp"].clone();
         range["status"] = json!({"conditions": [{
