@@ -1,6 +1,5 @@
 //! Rows 22 and 23: garbage collection and namespaces over every kind that is served, against the real API server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::Gvr;
