@@ -35,4 +35,7 @@ mod testing;
 
 pub use columns::Column;
 pub use strategy::{Grace, Strategy};
-pub use table::{Conversion, Converter, Resource, Row, StrategyRef, Subresource, find, find_kind, resources};
+pub use table::{
+    Conversion, Converter, Resource, Row, StrategyRef, Subresource, delete_answers_with_object, find, find_kind,
+    resources,
+};

@@ -334,3 +334,29 @@ const fn own(name: &'static str, kind: &'static str, verbs: &'static [&'static s
 pub(crate) const CONTAINERS: Column = wide("Containers", "Names of the containers");
 pub(crate) const IMAGES: Column = wide("Images", "Images of the containers");
 pub(crate) const SELECTOR: Column = wide("Selector", "Labels of the pods");
+
+/// Whether a delete of the kind is answered with the object that is gone instead of a Status: an old habit of
+/// Kubernetes that its OpenAPI document states kind by kind, and that typed clients rely on.
+#[must_use]
+pub fn delete_answers_with_object(group: &str, kind: &str) -> bool {
+    ANSWERED_WITH_OBJECT.contains(&(group, kind))
+}
+
+const ANSWERED_WITH_OBJECT: [(&str, &str); 16] = [
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ResourceQuota"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaimTemplate"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+];

@@ -64,6 +64,11 @@ pub(crate) async fn delete(context: &mut Context<'_>, body: Bytes) -> Result<Res
     }
     let write = context.write(Via::Server, options.dry_run);
     match delete_one(&write, &options).await? {
+        Deleted::Gone(stored)
+            if registry::delete_answers_with_object(&context.resource.group, &context.resource.kind) =>
+        {
+            encode::object(context, 200, &stored)
+        }
         Deleted::Gone(stored) => {
             let status = Status::success(&context.resource.gvr(), &context.target.name, meta::uid(&stored.value));
             encode::media(context, 200, serde_json::to_vec(&status).map_err(Status::internal)?.into())

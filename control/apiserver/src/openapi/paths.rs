@@ -22,26 +22,6 @@ const PATCHES: [&str; 4] = [
     "application/strategic-merge-patch+json",
 ];
 
-/// Kinds whose delete answers with the object.
-const ANSWERED_WITH_OBJECT: [(&str, &str); 16] = [
-    ("", "PersistentVolume"),
-    ("", "PersistentVolumeClaim"),
-    ("", "Pod"),
-    ("", "PodTemplate"),
-    ("", "ResourceQuota"),
-    ("", "Service"),
-    ("", "ServiceAccount"),
-    ("resource.k8s.io", "DeviceClass"),
-    ("resource.k8s.io", "ResourceClaim"),
-    ("resource.k8s.io", "ResourceClaimTemplate"),
-    ("resource.k8s.io", "ResourceSlice"),
-    ("storage.k8s.io", "CSIDriver"),
-    ("storage.k8s.io", "CSINode"),
-    ("storage.k8s.io", "StorageClass"),
-    ("storage.k8s.io", "VolumeAttachment"),
-    ("storage.k8s.io", "VolumeAttributesClass"),
-];
-
 /// What all operations of one path share.
 struct Place<'a> {
     dialect: Dialect,
@@ -205,7 +185,7 @@ impl Place<'_> {
             "list" => vec![("200", self.list_schema())],
             "post" => vec![("200", own.clone()), ("201", own.clone()), ("202", own.clone())],
             "put" | "patch" => vec![("200", own.clone()), ("201", own.clone())],
-            "delete" if ANSWERED_WITH_OBJECT.contains(&(self.group, self.kind)) => {
+            "delete" if registry::delete_answers_with_object(self.group, self.kind) => {
                 vec![("200", own.clone()), ("202", own.clone())]
             }
             "delete" => vec![("200", Some(STATUS.to_owned())), ("202", Some(STATUS.to_owned()))],

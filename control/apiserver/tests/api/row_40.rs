@@ -15,16 +15,17 @@ fn service(name: &str, spec: Value) -> Value {
     object
 }
 
-/// Polls until the answer is as wanted, at most five seconds.
+/// Polls until the answer is as wanted, at most twenty seconds.
 async fn until(f: &Fixture, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    for _ in 0..500 {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
         let answer = f.get(path).await;
         if wanted(&answer) {
             return answer;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(tokio::time::Instant::now() < deadline, "{path}: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(10)).await; // until the deadline
     }
-    panic!("{path}: {}", f.get(path).await.body);
 }
 
 #[tokio::test]

@@ -15,15 +15,17 @@ async fn used(f: &Fixture, name: &str) -> Value {
     f.get(&format!("{QUOTAS}/{name}")).await.ok()["status"]["used"].clone()
 }
 
-/// Polls until the quota shows this, at most five seconds.
+/// Polls until the quota shows this, at most twenty seconds.
 async fn until_used(f: &Fixture, name: &str, wanted: Value) {
-    for _ in 0..500 {
-        if used(f, name).await == wanted {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = used(f, name).await;
+        if now == wanted {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(tokio::time::Instant::now() < deadline, "{now} is not {wanted}");
+        tokio::time::sleep(Duration::from_millis(10)).await; // until the deadline
     }
-    panic!("{} is not {wanted}", used(f, name).await);
 }
 
 fn asking(name: &str, requests: Value, limits: Value) -> Value {
