@@ -10,7 +10,7 @@ use super::{
     write::{self, FieldValidation, Modified, Via, Write},
 };
 use crate::storage::Stored;
-use api::{Gvk, Reason, Schema, Status, managed, meta, schema};
+use api::{Gvk, Schema, Status, managed, meta, schema};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
@@ -112,9 +112,9 @@ fn fits(context: &Context<'_>, manifest: &Value, kind: &Gvk) -> Result<(), Statu
         "" => context.target.name.clone(),
         namespace => format!("{namespace}/{}", context.target.name),
     };
-    // Kubernetes answers 500 without a reason here, and clients show the message alone.
+    // Kubernetes answers 500 without a reason here. The fault is the client's, so ours is a 400: clients show the message.
     let message = format!("failed to create typed patch object ({place}; {}): {listed}", named(kind));
-    Err(Status::failure(500, Reason::Unknown, message))
+    Err(Status::bad_request(message))
 }
 
 /// A kind as Go prints it.

@@ -170,7 +170,7 @@ async fn row_17_refusals() {
     unknown["spec"]["foo"] = 1.into();
     assert_eq!(
         message(apply(&f, &path, "fieldManager=m", unknown).await),
-        (500, "failed to create typed patch object (default/a; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema".to_owned())
+        (400, "failed to create typed patch object (default/a; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema".to_owned())
     );
     let mut uid = full(2);
     uid["metadata"]["uid"] = "u".into();
