@@ -1,8 +1,8 @@
 //! The API under load, over HTTPS, as any client sees it: the same driver measures ours and any other Kubernetes API
 //! server.
 //!
-//! Tasks: `bench-connection` a connection, `bench-client`, `bench-writer`, `bench-watcher` and `bench-lister` a client of
-//! a case; all end with their case.
+//! Tasks: `bench-client`, `bench-writer`, `bench-watcher` and `bench-lister`, each a client of a case; all end with their
+//! case.
 
 mod cases;
 mod connection;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::StreamExt as _;
 use http::Method;
-use http_body_util::BodyExt as _;
 use memchr::memmem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -55,18 +54,18 @@ pub async fn run(
     let mut writers = connections(target, OBJECTS).await?;
     for (at, writer) in writers.iter_mut().enumerate() {
         let object = json!({"metadata": {"name": format!("o{at}")}, "data": {"sent": "0"}});
-        let (status, _) = writer.call(Method::POST, &path, object.to_string().into()).await?;
+        let (status, _) = writer.call(&Method::POST, &path, object.to_string().as_bytes()).await?;
         ensure!(status.is_success() || status == 409, "cannot create: {status}");
     }
-    let listed: Value = serde_json::from_slice(&writers[0].must(Method::GET, &path, Bytes::new()).await?)?;
+    let listed: Value = serde_json::from_slice(&writers[0].must(&Method::GET, &path, &[]).await?)?;
     let revision = listed["metadata"]["resourceVersion"].as_str().context("a list has a resourceVersion")?.to_owned();
     let epoch = process::instant();
     let watch = format!("{path}?watch=1&resourceVersion={revision}&timeoutSeconds=600");
     let mut watching = Vec::new();
     for mut connection in connections(target, watchers).await? {
-        let (status, body) = connection.stream(Method::GET, &watch, Bytes::new()).await?;
+        let status = connection.send(&Method::GET, &watch, &[]).await?;
         ensure!(status.is_success(), "cannot watch: {status}");
-        watching.push(process::spawn("bench-watcher", watcher(connection, body, epoch, updates)));
+        watching.push(process::spawn("bench-watcher", watcher(connection, epoch, updates)));
     }
     let started = process::instant();
     let path = Arc::new(path);
@@ -120,25 +119,19 @@ async fn writer(
         let sent = epoch.elapsed().as_micros();
         let update = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("o{object}")},
             "data": {"sent": sent.to_string(), "number": number.to_string()}});
-        let answer = connection.must(Method::PUT, &format!("{path}/o{object}"), update.to_string().into()).await?;
+        let answer = connection.must(&Method::PUT, &format!("{path}/o{object}"), update.to_string().as_bytes()).await?;
         revisions.push(number_after(&answer, b"\"resourceVersion\":\"").context("an object has a resourceVersion")?);
     }
     Ok(revisions)
 }
 
 /// Reads until `updates` events are there or the stream ends. Returns their revisions and how late they came.
-async fn watcher(
-    connection: Connection,
-    mut body: hyper::body::Incoming,
-    epoch: Instant,
-    updates: usize,
-) -> (Vec<u64>, Vec<u64>) {
+async fn watcher(mut connection: Connection, epoch: Instant, updates: usize) -> (Vec<u64>, Vec<u64>) {
     let (mut seen, mut lags) = (Vec::with_capacity(updates), Vec::with_capacity(updates));
     let mut rest = BytesMut::new();
     while seen.len() < updates {
-        let Some(Ok(frame)) = body.frame().await else { break };
-        let Some(chunk) = frame.data_ref() else { continue };
-        rest.extend_from_slice(chunk);
+        let Ok(Some(piece)) = connection.piece().await else { break };
+        rest.extend_from_slice(&piece);
         let now = u64::try_from(epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
         while let Some(end) = memchr::memchr(b'\n', &rest) {
             let line = rest.split_to(end + 1);
@@ -151,7 +144,6 @@ async fn watcher(
             }
         }
     }
-    drop(connection);
     (seen, lags)
 }
 

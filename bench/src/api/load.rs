@@ -117,7 +117,7 @@ async fn one(
         }
         let Call { method, path, body } = next(client, count, &last);
         let sent = process::instant();
-        match connection.call(method, &path, body).await {
+        match connection.call(&method, &path, &body).await {
             Ok((status, answer)) if status.is_success() => {
                 times.push(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
                 last = answer;

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use http::Method;
 use tempfile::TempDir;
 
@@ -150,7 +149,7 @@ impl Server {
 }
 
 async fn ready(target: &Target) -> bool {
-    let asked = async { Connection::open(target).await?.must(Method::GET, "/readyz", Bytes::new()).await };
+    let asked = async { Connection::open(target).await?.must(&Method::GET, "/readyz", &[]).await };
     matches!(tokio::time::timeout(Duration::from_secs(5), asked).await, Ok(Ok(_)))
 }
 
