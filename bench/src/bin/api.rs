@@ -6,6 +6,10 @@ use anyhow::{Context as _, Result};
 use bench::api::{self, Kind, Only, Report, Sizes};
 use clap::Parser;
 
+/// The driver shares the server's cores.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Options {
     /// One JSON document instead of a table

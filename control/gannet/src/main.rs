@@ -27,6 +27,10 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, DevVerb, ImageVerb, NetVerb, Verb};
 
+/// A request is hundreds of small blocks, many of them freed by another thread than took them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The names under which containerd calls the CNI plugin.
 const CNI_NAMES: [&str; 2] = [cni::PLUGIN, cni::LOOPBACK];
 
