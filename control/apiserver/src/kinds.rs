@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) generation: u64,
     /// Built-in ones first, each part sorted by group, resource and version.
     pub(crate) resources: Vec<Arc<Resource>>,
+    /// How many of them are built in.
+    built_in: usize,
 }
 
 /// The resources of one definition, and what they were made of.
@@ -38,8 +40,9 @@ impl Kinds {
     /// The built-in resources.
     pub(crate) fn new() -> Self {
         let resources = registry::resources().to_vec();
+        let built_in = resources.len();
         Self {
-            now: RwLock::new(Arc::new(Snapshot { generation: 0, resources })),
+            now: RwLock::new(Arc::new(Snapshot { generation: 0, resources, built_in })),
             custom: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -112,11 +115,10 @@ impl Kinds {
         let mut resources = registry::resources().to_vec();
         let built_in = resources.len();
         resources.extend(custom.values().flat_map(|installed| installed.resources.iter().cloned()));
-        resources[built_in..]
-            .sort_by(|a, b| (&a.group, &a.resource, &a.version).cmp(&(&b.group, &b.resource, &b.version)));
+        registry::table::sort(&mut resources[built_in..]);
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let generation = now.generation + 1;
-        *now = Arc::new(Snapshot { generation, resources });
+        *now = Arc::new(Snapshot { generation, resources, built_in });
         drop(now);
         self.changes.send_replace(generation);
     }
@@ -124,6 +126,8 @@ impl Kinds {
 
 impl Snapshot {
     pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<&Arc<Resource>> {
-        self.resources.iter().find(|one| one.resource == resource && one.group == group && one.version == version)
+        let (built_in, custom) = self.resources.split_at(self.built_in);
+        let find = |part| registry::table::find_in(part, group, version, resource);
+        find(built_in).or_else(|| find(custom))
     }
 }

@@ -104,6 +104,7 @@ fn resource(definition: &Value, names: &Value, version: &Value) -> Resource {
         storage: (group.to_owned(), plural.to_owned()),
         conversion: converts.then(|| crate::table::Converter::Custom(own.clone())),
         strategy: StrategyRef::Custom(own),
+        schema: None,
     }
 }
 

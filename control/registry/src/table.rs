@@ -84,6 +84,8 @@ pub struct Resource {
     pub storage: (String, String),
     /// For a view whose form differs from the stored one.
     pub conversion: Option<Converter>,
+    /// See [`Resource::schema`]; found once, every write asks for it.
+    pub(crate) schema: Option<Schema>,
 }
 
 /// How a resource's objects become what is stored, and back.
@@ -179,6 +181,7 @@ impl From<&Row> for Resource {
             columns: Cow::Borrowed(row.columns),
             storage: (row.storage.0.to_owned(), row.storage.1.to_owned()),
             conversion: row.conversion.map(Converter::BuiltIn),
+            schema: Schema::for_kind(&Gvk::new(row.group, row.version, row.kind)),
         }
     }
 }
@@ -203,10 +206,7 @@ impl Resource {
     /// The schema of a built-in kind; none for a custom one, whose strategy knows it.
     #[must_use]
     pub fn schema(&self) -> Option<Schema> {
-        match self.strategy {
-            StrategyRef::BuiltIn(_) => Schema::for_kind(&self.gvk()),
-            StrategyRef::Custom(_) => None,
-        }
+        self.schema
     }
 
     /// What merges know of the kind.
@@ -265,16 +265,38 @@ pub fn resources() -> &'static [Arc<Resource>] {
     static RESOURCES: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
         let mut all: Vec<Arc<Resource>> =
             ROWS.iter().flat_map(|rows| rows.iter()).map(|row| Arc::new(Resource::from(row))).collect();
-        all.sort_by(|a, b| (&a.group, &a.resource, &a.version).cmp(&(&b.group, &b.resource, &b.version)));
+        sort(&mut all);
         all
     });
     &RESOURCES
 }
 
+/// What resources are sorted by.
+fn place(resource: &Resource) -> (&str, &str, &str) {
+    (&resource.group, &resource.resource, &resource.version)
+}
+
+/// Sorts resources as [`find_in`] needs them.
+pub fn sort(resources: &mut [Arc<Resource>]) {
+    resources.sort_by(|a, b| place(a).cmp(&place(b)));
+}
+
+/// One of sorted resources.
+#[must_use]
+pub fn find_in<'a>(
+    resources: &'a [Arc<Resource>],
+    group: &str,
+    version: &str,
+    resource: &str,
+) -> Option<&'a Arc<Resource>> {
+    let found = resources.binary_search_by(|one| place(one).cmp(&(group, resource, version)));
+    found.ok().map(|at| &resources[at])
+}
+
 /// A built-in resource.
 #[must_use]
 pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static Arc<Resource>> {
-    resources().iter().find(|r| r.group == group && r.version == version && r.resource == resource)
+    find_in(resources(), group, version, resource)
 }
 
 /// The resource of a built-in kind.
