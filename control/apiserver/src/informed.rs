@@ -8,7 +8,10 @@ use crate::storage;
 use api::{Key, Revision, Status, meta};
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 use store::{Backend, Entry, Watch};
 
 /// The kinds held.
@@ -38,8 +41,6 @@ pub(crate) struct Object {
 /// All kinds at one revision.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
-    /// Every write up to this one is in.
-    revision: Revision,
     tables: Vec<Table>,
 }
 
@@ -54,6 +55,8 @@ struct Table {
 pub(crate) struct Informed {
     store: Arc<dyn Backend>,
     now: RwLock<Arc<Snapshot>>,
+    /// Every write up to this revision is in `now`. Most writes are of other kinds and change nothing but this.
+    upto: AtomicU64,
     /// One a kind; `None` after it was lost.
     watches: tokio::sync::Mutex<Vec<Option<Watch>>>,
 }
@@ -127,51 +130,54 @@ impl Snapshot {
 impl Informed {
     /// Reads what is there and starts to follow.
     pub(crate) async fn start(store: Arc<dyn Backend>) -> Result<Self, store::Error> {
-        let mut snapshot = Snapshot { revision: store.revision(), tables: vec![Table::default(); Kind::ALL.len()] };
+        let upto = AtomicU64::new(store.revision().0);
+        let mut snapshot = Snapshot { tables: vec![Table::default(); Kind::ALL.len()] };
         let mut watches = Vec::new();
         for kind in Kind::ALL {
             watches.push(Some(restart(store.as_ref(), kind, &mut snapshot).await?));
         }
-        Ok(Self { store, now: RwLock::new(Arc::new(snapshot)), watches: tokio::sync::Mutex::new(watches) })
+        Ok(Self { store, now: RwLock::new(Arc::new(snapshot)), upto, watches: tokio::sync::Mutex::new(watches) })
     }
 
     /// A snapshot with every write that was answered before this call.
     pub(crate) async fn latest(&self) -> Result<Arc<Snapshot>, Status> {
-        let written = self.store.revision();
-        let now = self.current();
-        if now.revision >= written {
-            return Ok(now);
+        if self.has(self.store.revision()) {
+            return Ok(self.current());
         }
         let mut watches = self.watches.lock().await;
         // Somebody else may have read on meanwhile.
         let written = self.store.revision();
-        let now = self.current();
-        if now.revision >= written {
-            return Ok(now);
+        if self.has(written) {
+            return Ok(self.current());
         }
-        let mut next = now.as_ref().clone();
+        let mut next = self.current();
+        let mut changed = false;
         for (kind, slot) in Kind::ALL.into_iter().zip(watches.iter_mut()) {
-            if slot.as_mut().is_some_and(|watch| !drain(watch, kind, &mut next)) {
+            if slot.as_mut().is_some_and(|watch| !drain(watch, kind, &mut next, &mut changed)) {
                 *slot = None;
             }
         }
-        if watches.iter().any(Option::is_none) {
+        if changed {
             // Kept before waiting: a caller that goes away must not take what was drained with it.
             self.publish(&next);
-            for (kind, slot) in Kind::ALL.into_iter().zip(watches.iter_mut()).filter(|(_, slot)| slot.is_none()) {
-                let watch = restart(self.store.as_ref(), kind, &mut next).await.map_err(storage::unavailable)?;
-                self.publish(&next);
-                *slot = Some(watch);
-            }
         }
-        next.revision = written;
-        Ok(self.publish(&next))
+        for (kind, slot) in Kind::ALL.into_iter().zip(watches.iter_mut()).filter(|(_, slot)| slot.is_none()) {
+            let watch =
+                restart(self.store.as_ref(), kind, Arc::make_mut(&mut next)).await.map_err(storage::unavailable)?;
+            self.publish(&next);
+            *slot = Some(watch);
+        }
+        // After the snapshot: who sees the revision finds it there.
+        self.upto.store(written.0, Ordering::Release);
+        Ok(next)
     }
 
-    fn publish(&self, next: &Snapshot) -> Arc<Snapshot> {
-        let next = Arc::new(next.clone());
+    fn has(&self, revision: Revision) -> bool {
+        self.upto.load(Ordering::Acquire) >= revision.0
+    }
+
+    fn publish(&self, next: &Arc<Snapshot>) {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = next.clone();
-        next
     }
 
     /// The snapshot read last: cheap, and perhaps behind.
@@ -180,12 +186,13 @@ impl Informed {
     }
 }
 
-/// Folds in what waits. False: the watch is lost.
-fn drain(watch: &mut Watch, kind: Kind, snapshot: &mut Snapshot) -> bool {
+/// Folds in what waits, and says so in `changed`. False: the watch is lost.
+fn drain(watch: &mut Watch, kind: Kind, snapshot: &mut Arc<Snapshot>, changed: &mut bool) -> bool {
     while let Some(event) = watch.next().now_or_never() {
         let Some(Ok(event)) = event else { return false };
-        let table = &mut snapshot.tables[kind.index()];
         let Some(key) = key(kind, &event.key) else { continue };
+        *changed = true;
+        let table = &mut Arc::make_mut(snapshot).tables[kind.index()];
         match event.value.as_ref().and_then(|value| parse(value)) {
             Some(value) => table.objects.insert(key, Arc::new(Object { value, revision: event.revision })),
             None => table.objects.remove(&key),
