@@ -7,6 +7,7 @@ mod diff;
 mod element;
 mod entry;
 mod merge;
+mod renew;
 mod set;
 #[cfg(test)]
 mod tests;

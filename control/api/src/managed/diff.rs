@@ -17,6 +17,12 @@ pub(super) struct Diff {
     pub(super) removed: FieldSet,
 }
 
+impl Diff {
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.added, &self.modified, &self.removed].into_iter().all(FieldSet::is_empty)
+    }
+}
+
 /// What a value consists of, by its shape.
 pub(super) enum Parts<'a> {
     /// Absent or null.

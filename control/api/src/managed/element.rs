@@ -56,6 +56,11 @@ pub(super) fn canonical(step: &str) -> Option<String> {
     }
 }
 
+/// Whether a step is in that form already.
+pub(super) fn is_canonical(step: &str) -> bool {
+    step.starts_with("f:") || canonical(step).is_some_and(|form| form == step)
+}
+
 /// Appends the step as messages write it: `.name`, `[name="c"]`, `[="x"]`, `[0]`.
 pub(super) fn display(step: &str, out: &mut String) {
     let (kind, rest) = step.split_at_checked(2).unwrap_or(("", step));

@@ -7,7 +7,7 @@ use super::element;
 
 pub(super) type Tree = Map<String, Value>;
 
-const SELF: &str = ".";
+pub(super) const SELF: &str = ".";
 
 /// A set of paths.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -478,6 +478,40 @@ proptest! {
         prop_assert!(first.intersection(&second).is_empty());
     }
 
+    /// What is only a new time and what is taken apart come to the same.
+    #[test]
+    fn a_renewal_is_an_update(steps in prop::collection::vec((a_config(), 0..2_usize, 0..9_u32, any::<bool>()), 1..6)) {
+        // This form of a list is read like the usual one, and is not the usual one.
+        let unusual = |object: &Value| {
+            let mut object = object.clone();
+            for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+                entry["fieldsType"] = "".into();
+            }
+            object
+        };
+        let usual = |mut object: Value| {
+            for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+                entry["fieldsType"] = "FieldsV1".into();
+            }
+            object
+        };
+        let mut live: Option<Value> = None;
+        for (config, manager, time, again) in steps {
+            let now = format!("2026-01-01T00:00:0{time}Z");
+            let writer = by(["a", "b"][manager], &now);
+            let mut new = match &live {
+                Some(live) if again => without_owners(live),
+                _ => config,
+            };
+            new["metadata"]["labels"]["time"] = now.as_str().into();
+            let mut slow = new.clone();
+            update(live.as_ref(), &mut new, pod(), &writer);
+            update(live.as_ref().map(unusual).as_ref(), &mut slow, pod(), &writer);
+            prop_assert_eq!(&new, &usual(slow));
+            live = Some(new);
+        }
+    }
+
     #[test]
     fn sets_obey_their_laws(a in a_config(), b in a_config()) {
         let (a, b) = (super::diff::fields(&a, pod()), super::diff::fields(&b, pod()));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     MAX_UPDATE_MANAGERS, OLD_UPDATES, Writer, diff,
     entry::{self, Entry, Operation},
+    renew,
     set::FieldSet,
 };
 use crate::shape::Shape;
@@ -16,16 +17,24 @@ use crate::shape::Shape;
 pub fn update(old: Option<&Value>, new: &mut Value, shape: &dyn Shape, writer: &Writer<'_>) {
     let live = old.and_then(entry::raw);
     let given = crate::meta::remove(new, "managedFields");
-    let (source, mut entries) = source(live, given, writer);
     let Some(old) = old else {
+        let (_, mut entries) = source(live, given, writer);
         let fields = diff::created(new, shape);
         take(&mut entries, FieldSet::default(), fields, writer);
         return entry::write(new, entries);
     };
+    let diff = diff::compare(old, new, shape);
+    if let Some(list) = plain_source(live, given.as_ref(), writer) {
+        let list = if diff.is_empty() { Some(list.clone()) } else { renew::renew(list, &diff, writer) };
+        if list.is_some() {
+            return entry::put_raw(new, list);
+        }
+    }
+    let (source, mut entries) = source(live, given, writer);
     if entries.is_empty() {
         return;
     }
-    let diff::Diff { added: mut changed, modified, removed } = diff::compare(old, new, shape);
+    let diff::Diff { added: mut changed, modified, removed } = diff;
     changed.unite(&modified);
     if changed.is_empty() && removed.is_empty() {
         return entry::put_raw(new, source);
@@ -35,6 +44,17 @@ pub fn update(old: Option<&Value>, new: &mut Value, shape: &dyn Shape, writer: &
     take(&mut entries, lost, changed, writer);
     cap(&mut entries);
     entry::write(new, entries);
+}
+
+/// The list that [`source`] would read, if it needs no reading.
+fn plain_source<'a>(live: Option<&'a Value>, given: Option<&'a Value>, writer: &Writer<'_>) -> Option<&'a Value> {
+    let named = given.filter(|_| writer.subresource.is_empty()).filter(|list| !list.is_null());
+    match named {
+        Some(list) if list.as_array().is_some_and(Vec::is_empty) => live,
+        Some(list) => Some(list),
+        None => live,
+    }
+    .filter(|list| renew::is_plain_list(list))
 }
 
 /// The entries to start from, and the list they were read from.
