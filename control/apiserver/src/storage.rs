@@ -46,10 +46,10 @@ pub(crate) fn view(resource: &Resource, bytes: &Bytes) -> Result<Bytes, Status> 
     }
 }
 
-/// The bytes to store for an object of the resource.
-pub(crate) fn to_store(resource: &Resource, value: &Value) -> Bytes {
+/// The bytes to store for an object of the resource, whose own are `bytes`.
+pub(crate) fn to_store(resource: &Resource, value: &Value, bytes: &Bytes) -> Bytes {
     match &resource.conversion {
-        None => write(value),
+        None => bytes.clone(),
         Some(conversion) => {
             let mut value = value.clone();
             conversion.to_storage(&mut value);
@@ -58,9 +58,14 @@ pub(crate) fn to_store(resource: &Resource, value: &Value) -> Bytes {
     }
 }
 
+/// Bytes that most objects fit in.
+const USUAL: usize = 1024;
+
 /// A value's bytes.
 pub(crate) fn write(value: &Value) -> Bytes {
-    serde_json::to_vec(value).expect("a JSON value is writable").into()
+    let mut bytes = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut bytes, value).expect("a JSON value is writable");
+    bytes.into()
 }
 
 /// Stored bytes with the resourceVersion put in. The one function given to [`store::Event::served`].

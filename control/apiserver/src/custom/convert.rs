@@ -81,12 +81,17 @@ async fn served_forms(server: &Apiserver, resource: &Resource, all: &mut [Bytes]
     Ok(())
 }
 
-/// The bytes to store for an object of the resource.
-pub(crate) async fn to_store(server: &Apiserver, resource: &Resource, object: &Value) -> Result<Bytes, Status> {
-    let Some(version) = webhook_of(resource) else { return Ok(storage::to_store(resource, object)) };
+/// The bytes to store for an object of the resource, whose own are `bytes`.
+pub(crate) async fn to_store(
+    server: &Apiserver,
+    resource: &Resource,
+    object: &Value,
+    bytes: &Bytes,
+) -> Result<Bytes, Status> {
+    let Some(version) = webhook_of(resource) else { return Ok(storage::to_store(resource, object, bytes)) };
     let wanted = version.storage_api_version();
     if object["apiVersion"] == wanted {
-        return Ok(storage::to_store(resource, object));
+        return Ok(storage::to_store(resource, object, bytes));
     }
     let converted = call(server, version, &[object], &wanted).await?;
     Ok(storage::write(&converted[0]))

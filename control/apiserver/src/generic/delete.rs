@@ -227,7 +227,10 @@ pub(crate) async fn delete_one(write: &Write<'_>, options: &Options) -> Result<D
             let stored = Stored { value: new, bytes, revision: old.revision };
             return Ok(if goes { Deleted::Gone(stored) } else { Deleted::Marked(stored) });
         }
-        let op = if goes { Op::Delete } else { Op::Put(convert::to_store(write.server, resource, &new).await?) };
+        let op = match goes {
+            true => Op::Delete,
+            false => Op::Put(convert::to_store(write.server, resource, &new, &bytes).await?),
+        };
         match store.commit(&key, Expect::Revision(old.revision), op).await {
             Ok(revision) if goes => {
                 write.server.allocators.release(resource, &old.value);

@@ -16,7 +16,7 @@ use http::Response;
 pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
     let Options { dry_run, validation, .. } = Options::read(context, Apply::No)?;
     let decoded = decode_object(&body, context.content_type.as_ref())?;
-    let object = conform(&context.resource, decoded, validation, context.warnings)?;
+    let mut object = conform(&context.resource, decoded, validation, context.warnings)?;
     let name = meta::name(&object);
     if name.is_empty() {
         return Err(Status::bad_request(format!(
@@ -32,9 +32,10 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
     }
     let write = context.write(context.via(), dry_run);
     let unconditional = context.via() != Via::Object || context.resource.strategy.unconditional_update();
+    let pinned = !matches!(meta::resource_version(&object), "" | "0");
     let replace = |_: &_| {
         // Only a whole object can overwrite what its author has not seen; a patch is made on the present one.
-        if !unconditional && matches!(meta::resource_version(&object), "" | "0") {
+        if !unconditional && !pinned {
             let error = api::FieldError {
                 kind: api::FieldErrorKind::Invalid,
                 field: "metadata.resourceVersion".to_owned(),
@@ -43,9 +44,10 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
             };
             // Kubernetes names the resource here, not the kind.
             let gvk = api::Gvk::new(&context.resource.group, &context.resource.version, &context.resource.resource);
-            return Err(Status::invalid(&gvk, name, vec![error]));
+            return Err(Status::invalid(&gvk, &context.target.name, vec![error]));
         }
-        Ok(object.clone())
+        // Who names the revision has one attempt: the next would find another one.
+        Ok(if pinned { std::mem::take(&mut object) } else { object.clone() })
     };
     let modified = match write::modify(&write, replace).await {
         Err(status) if status.is_not_found() && creates(context, &object) => {

@@ -116,8 +116,10 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
     let call = Call { write, operation: Operation::Create, kind: &kind, subresource: "", old: None, revision: None };
     admission::mutate(&call, &mut object).await?;
     resource.strategy.default(&mut object);
+    // A name that is generated may be taken: then all begins again with another one.
+    let generates = meta::name(&object).is_empty();
     for attempt in 1.. {
-        let mut object = object.clone();
+        let mut object = if generates { object.clone() } else { std::mem::take(&mut object) };
         let generated = metadata::generate_name(&mut object);
         if generated {
             // What is made of the name (a namespace's label) could not be made before.
@@ -134,19 +136,20 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
         let reservation = write.server.allocators.reserve(resource, &mut object, None)?;
         let quota = admission::validate(&call, &object).await?;
         let key = storage::key(resource, write.namespace, meta::name(&object));
-        let bytes = convert::to_store(write.server, resource, &object).await?;
+        let bytes = storage::write(&object);
+        let kept = convert::to_store(write.server, resource, &object, &bytes).await?;
         if write.dry_run {
             let taken = write.server.config.store.get(&key).await.map_err(storage::unavailable)?;
             return match taken {
                 Some(_) => Err(Status::already_exists(&resource.gvr(), meta::name(&object))),
-                None => Ok(Stored { bytes: storage::write(&object), value: object, revision: api::Revision(0) }),
+                None => Ok(Stored { bytes, value: object, revision: api::Revision(0) }),
             };
         }
-        match write.server.config.store.commit(&key, Expect::Absent, Op::Put(bytes)).await {
+        match write.server.config.store.commit(&key, Expect::Absent, Op::Put(kept)).await {
             Ok(revision) => {
                 reservation.keep();
                 allocate::addresses::settle(write.server, resource, None, Some(&object)).await;
-                return Ok(Stored { bytes: storage::write(&object), value: object, revision });
+                return Ok(Stored { bytes, value: object, revision });
             }
             Err(store::Error::Conflict { .. }) => {
                 quota.release().await;
@@ -186,8 +189,11 @@ pub(crate) async fn modify(
         }
         let reservation = write.server.allocators.reserve(resource, &mut new, Some(&old.value))?;
         let removed = may_go(resource, &new);
-        let op = if removed { Op::Delete } else { Op::Put(convert::to_store(write.server, resource, &new).await?) };
         let bytes = storage::write(&new);
+        let op = match removed {
+            true => Op::Delete,
+            false => Op::Put(convert::to_store(write.server, resource, &new, &bytes).await?),
+        };
         if write.dry_run {
             return Ok(Modified { stored: Stored { value: new, bytes, revision: old.revision }, created: false });
         }
