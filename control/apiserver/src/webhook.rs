@@ -6,14 +6,12 @@
 use crate::storage;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use client::TlsConnection;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{
-    client::legacy::{
-        Client as Pool,
-        connect::{Connected, Connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    client::legacy::Client as Pool,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -27,7 +25,7 @@ use std::{
 };
 use store::Backend;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
 /// Longest answer.
 const RESPONSE_LIMIT: usize = 16 << 20;
@@ -205,9 +203,9 @@ struct Dial {
 }
 
 impl tower::Service<Uri> for Dial {
-    type Response = Secured;
+    type Response = TlsConnection;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TlsConnection>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -220,7 +218,7 @@ impl tower::Service<Uri> for Dial {
 }
 
 impl Dial {
-    async fn connect(&self, uri: &Uri) -> io::Result<Secured> {
+    async fn connect(&self, uri: &Uri) -> io::Result<TlsConnection> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(443);
         let addresses = match self.place.as_ref() {
@@ -234,8 +232,7 @@ impl Dial {
             let error = match attempt.await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
-                    let stream = self.connector.connect(name, stream).await?;
-                    return Ok(Secured { io: TokioIo::new(stream) });
+                    return Ok(self.connector.connect(name, stream).await?.into());
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     "connect: connection refused".into()
@@ -287,43 +284,4 @@ async fn addresses(store: &Arc<dyn Backend>, namespace: &str, name: &str, port: 
         return Err(refused(format!("no endpoints available for service {name:?}")));
     }
     Ok(found)
-}
-
-/// A connection that tells the pool which protocol was agreed on.
-struct Secured {
-    io: TokioIo<TlsStream<TcpStream>>,
-}
-
-impl Connection for Secured {
-    fn connected(&self) -> Connected {
-        let (_, session) = self.io.inner().get_ref();
-        match session.alpn_protocol() {
-            Some(b"h2") => Connected::new().negotiated_h2(),
-            Some(_) | None => Connected::new(),
-        }
-    }
-}
-
-impl hyper::rt::Read for Secured {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl hyper::rt::Write for Secured {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

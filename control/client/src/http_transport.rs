@@ -1,16 +1,13 @@
 //! HTTPS to a server: one pool of keep-alive connections, HTTP/2 where the server offers it.
 
-use crate::{Body, Error, Identity, Kubeconfig, Transport, body::BodyError, tls};
+use crate::{Body, Error, Identity, Kubeconfig, TlsConnection, Transport, body::BodyError, tls};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
-    client::legacy::{
-        Client as Pool,
-        connect::{Connected, Connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    client::legacy::Client as Pool,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::pki_types::ServerName;
 use std::{
@@ -23,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From sending a request to the head of its response.
@@ -148,56 +145,5 @@ async fn connect(connector: TlsConnector, uri: &Uri) -> io::Result<TlsConnection
     let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Ok(TlsConnection { io: TokioIo::new(connector.connect(name, stream).await?) })
-}
-
-/// A connection that tells the pool which protocol was agreed on.
-struct TlsConnection {
-    io: TokioIo<TlsStream<TcpStream>>,
-}
-
-impl Connection for TlsConnection {
-    fn connected(&self) -> Connected {
-        let (_, session) = self.io.inner().get_ref();
-        match session.alpn_protocol() {
-            Some(b"h2") => Connected::new().negotiated_h2(),
-            Some(_) | None => Connected::new(),
-        }
-    }
-}
-
-impl hyper::rt::Read for TlsConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl hyper::rt::Write for TlsConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
-    }
+    Ok(connector.connect(name, stream).await?.into())
 }

@@ -12,6 +12,7 @@ mod object;
 mod params;
 mod path;
 mod tls;
+mod tls_connection;
 mod verbs;
 mod watch;
 
@@ -23,6 +24,7 @@ pub use object::Object;
 pub use params::{DeleteParams, ListParams, Patch, Precondition, Propagation};
 pub use path::{collection_path, object_path};
 pub use tls::{Identity, TlsError, client_config};
+pub use tls_connection::TlsConnection;
 pub use verbs::{Client, List};
 pub use watch::Watched;
 
