@@ -8,16 +8,20 @@ mod element;
 mod entry;
 mod merge;
 mod renew;
+mod scale;
 mod set;
 #[cfg(test)]
 mod tests;
 mod update;
+mod versions;
 
 pub use apply::{ApplyError, apply};
 pub use check::check;
 pub use entry::{Operation, same_but_times};
+pub use scale::{Replicas, from_scale, to_scale};
 pub use set::FieldSet;
 pub use update::update;
+pub use versions::{Alike, Versions, apply_alike};
 
 /// Managers of updates in one object; the oldest beyond this share one entry.
 const MAX_UPDATE_MANAGERS: usize = 10;

@@ -1,6 +1,7 @@
 //! Server-side apply.
 
 use serde_json::Value;
+use std::{collections::BTreeMap, fmt};
 
 use super::{
     BEFORE_FIRST_APPLY, LAST_APPLIED, Writer,
@@ -8,6 +9,7 @@ use super::{
     entry::{self, Entry, Operation},
     merge,
     set::FieldSet,
+    versions::{self, Versions},
 };
 use crate::{Reason, Status, meta, shape::Shape, status::Details};
 
@@ -23,6 +25,9 @@ pub enum ApplyError {
     /// The live object's owners cannot be read.
     #[error("failed to decode managed fields")]
     Entries,
+    /// A state cannot be converted to the version in which somebody owns fields of it.
+    #[error("failed to convert the object: {0}")]
+    Convert(String),
 }
 
 /// One field with another owner.
@@ -44,7 +49,7 @@ impl From<ApplyError> for Status {
                     status.with_cause("FieldManagerConflict", &text, &conflict.path)
                 })
             }
-            ApplyError::Entries => Status::internal(message),
+            ApplyError::Entries | ApplyError::Convert(_) => Status::internal(message),
         }
     }
 }
@@ -52,27 +57,29 @@ impl From<ApplyError> for Status {
 /// The live object with the applied one merged in, without what the manager applied before and no longer does, and
 /// with the owners of fields brought up to date. `live` is absent if the apply creates. `ignored` are the fields that
 /// this way of writing does not reach. The result equals `live` if nothing changes.
-pub fn apply(
+pub async fn apply<V: Versions<Error: fmt::Display>>(
     live: Option<&Value>,
     applied: &Value,
-    shape: &dyn Shape,
+    versions: &V,
     writer: &Writer<'_>,
     ignored: &FieldSet,
     force: bool,
 ) -> Result<Value, ApplyError> {
-    let request = Request { applied, shape, writer, ignored };
-    let result = match request.once(live, force) {
+    let shape = versions::shape(versions, writer.api_version);
+    let request = Request { applied, versions, shape, writer, ignored };
+    let result = match request.once(live, force).await {
         Err((Some(conflicts), status)) if writer.manager == KUBECTL => {
             let Some(own) = live.and_then(|live| client_applied(live, shape)) else { return Err(status) };
-            request.once_despite(live, &conflicts, &own)?
+            request.once_despite(live, &conflicts, &own).await?
         }
         other => other.map_err(|(_, error)| error)?,
     };
     Ok(sync_last_applied(result, live, applied, writer))
 }
 
-struct Request<'a> {
+struct Request<'a, V> {
     applied: &'a Value,
+    versions: &'a V,
     shape: &'a dyn Shape,
     writer: &'a Writer<'a>,
     ignored: &'a FieldSet,
@@ -81,8 +88,9 @@ struct Request<'a> {
 /// Entries with the fields they would lose.
 type Conflicts = Vec<(Entry, FieldSet)>;
 
-impl Request<'_> {
-    fn once(&self, live: Option<&Value>, force: bool) -> Result<Value, (Option<Conflicts>, ApplyError)> {
+impl<V: Versions<Error: fmt::Display>> Request<'_, V> {
+    async fn once(&self, live: Option<&Value>, force: bool) -> Result<Value, (Option<Conflicts>, ApplyError)> {
+        let unconverted = |error: V::Error| (None, ApplyError::Convert(error.to_string()));
         let nothing = Value::Object(serde_json::Map::new());
         let mut base = live.unwrap_or(&nothing).clone();
         let list = meta::object_mut(&mut base).get_mut("metadata").and_then(Value::as_object_mut);
@@ -91,26 +99,30 @@ impl Request<'_> {
         if entries.is_empty() && live.is_some() {
             entries.extend(self.before(&base));
         }
+        versions::reconcile(self.versions, &mut entries);
         let mut own = self.own_entry();
         let last = entries.iter().position(|entry| entry.is(&own)).map(|at| entries.remove(at));
         let mut merged = merge::merge(Some(&base), self.applied, self.shape);
         if let Some(last) = last.as_ref().filter(|last| !last.fields.is_empty()) {
-            let mut before = last.fields.clone();
-            before.subtract_below(self.ignored);
-            merged = prune(merged, &own.fields, &entries, &before, self.shape);
+            let mut last = last.clone();
+            last.fields.subtract_below(self.ignored);
+            merged = prune(merged, &own, &entries, &last, self.versions).await.map_err(unconverted)?;
         }
-        let Diff { added: mut changed, modified, mut removed } = diff::compare(&base, &merged, self.shape);
-        changed.unite(&modified);
-        changed.subtract_below(self.ignored);
-        removed.subtract_below(self.ignored);
-        let conflicts = conflicts(&entries, &changed);
+        let differing = diff::compare(&base, &merged, self.shape);
+        let others = if differing.is_empty() { &[][..] } else { &entries[..] };
+        let states = (&base, &merged);
+        let all = versions::differences(self.versions, states, (self.writer.api_version, differing), others);
+        let mut all = all.await.map_err(unconverted)?;
+        all.values_mut().for_each(|diff| diff.ignore(self.ignored));
+        let conflicts = conflicts(&entries, &all);
         if !force && !conflicts.is_empty() {
             let listed = listed(&conflicts);
             return Err((Some(conflicts), ApplyError::Conflicts(listed)));
         }
         for entry in &mut entries {
-            entry.fields.subtract(&changed);
-            entry.fields.subtract(&removed);
+            if let Some(diff) = all.get(&entry.api_version) {
+                diff.take_from(&mut entry.fields);
+            }
         }
         own.fields.strip();
         if let Some(last) = last.filter(|last| last.fields == own.fields && merged == base) {
@@ -123,12 +135,17 @@ impl Request<'_> {
     }
 
     /// Again, now that conflicts with what the same user applied by the client before are no conflicts.
-    fn once_despite(&self, live: Option<&Value>, conflicts: &Conflicts, own: &FieldSet) -> Result<Value, ApplyError> {
+    async fn once_despite(
+        &self,
+        live: Option<&Value>,
+        conflicts: &Conflicts,
+        own: &FieldSet,
+    ) -> Result<Value, ApplyError> {
         let mut left = conflicts.clone();
         left.iter_mut().for_each(|(_, fields)| fields.subtract(own));
         left.retain(|(_, fields)| !fields.is_empty());
         if left.is_empty() {
-            self.once(live, true).map_err(|(_, error)| error)
+            self.once(live, true).await.map_err(|(_, error)| error)
         } else {
             Err(ApplyError::Conflicts(listed(&left)))
         }
@@ -160,34 +177,58 @@ impl Request<'_> {
 }
 
 /// Takes from the merged object what `last` has and nobody owns now: neither the applier, whose new fields are `own`,
-/// nor the others. Parts of it that nobody owns, and that were not in `last`, stay.
-fn prune(merged: Value, own: &FieldSet, others: &[Entry], last: &FieldSet, shape: &dyn Shape) -> Value {
-    let last = merge::with_named(last, shape);
-    let mut owned = own.clone();
-    for entry in others {
-        owned.unite(&entry.fields);
+/// nor the others. Parts of it that nobody owns, and that were not in `last`, stay. Each owner's fields are looked for
+/// in the object as it is in the owner's version.
+async fn prune<V: Versions>(
+    merged: Value,
+    own: &Entry,
+    others: &[Entry],
+    last: &Entry,
+    versions: &V,
+) -> Result<Value, V::Error> {
+    let Some(shape) = versions.shape(&last.api_version) else { return Ok(merged) };
+    let mut owned: Vec<(&str, FieldSet)> = vec![(&last.api_version, FieldSet::default())];
+    for entry in others.iter().chain([own]) {
+        match owned.iter_mut().find(|(version, _)| *version == entry.api_version) {
+            Some((_, fields)) => fields.unite(&entry.fields),
+            None => owned.push((&entry.api_version, entry.fields.clone())),
+        }
     }
-    let present = merge::with_named(&diff::fields(&merged, shape), shape);
-    let mut pruned = merged.clone();
-    merge::remove(&mut pruned, &last, shape);
-    let mut gone = present.clone();
-    gone.subtract(&merge::with_named(&diff::fields(&pruned, shape), shape));
-    gone.subtract(&merge::with_named(&owned, shape));
-    let mut pruned = merged.clone();
-    merge::remove(&mut pruned, &gone, shape);
-    let mut gone = present;
-    gone.subtract(&merge::with_named(&diff::fields(&pruned, shape), shape));
-    let mut pruned = merged;
-    merge::remove(&mut pruned, &gone.intersection(&last), shape);
-    pruned
+    let last_fields = merge::with_named(&last.fields, shape);
+    let mut whole = versions::at(versions, merged, &last.api_version).await?;
+    let mut pruned = whole.clone();
+    merge::remove(&mut pruned, &last_fields, shape);
+    // First in the version of `last`: what is missing may be needed by conversions.
+    for (version, fields) in owned {
+        let Some(shape) = versions.shape(version) else { continue };
+        whole = versions::at(versions, whole, version).await?;
+        pruned = versions::at(versions, pruned, version).await?;
+        let mut gone = missing(&whole, &pruned, shape);
+        gone.subtract(&merge::with_named(&fields, shape));
+        pruned = whole.clone();
+        merge::remove(&mut pruned, &gone, shape);
+    }
+    whole = versions::at(versions, whole, &last.api_version).await?;
+    pruned = versions::at(versions, pruned, &last.api_version).await?;
+    let gone = missing(&whole, &pruned, shape);
+    merge::remove(&mut whole, &gone.intersection(&last_fields), shape);
+    versions::at(versions, whole, &own.api_version).await
 }
 
-fn conflicts(entries: &[Entry], changed: &FieldSet) -> Conflicts {
-    let mut found: Conflicts = entries
-        .iter()
-        .map(|entry| (entry.clone(), entry.fields.intersection(changed)))
-        .filter(|(_, fields)| !fields.is_empty())
-        .collect();
+/// The fields that the second object has not.
+fn missing(whole: &Value, pruned: &Value, shape: &dyn Shape) -> FieldSet {
+    let mut gone = merge::with_named(&diff::fields(whole, shape), shape);
+    gone.subtract(&merge::with_named(&diff::fields(pruned, shape), shape));
+    gone
+}
+
+fn conflicts(entries: &[Entry], differing: &BTreeMap<String, Diff>) -> Conflicts {
+    let lost = |entry: &Entry| {
+        let changed = differing.get(&entry.api_version).map(Diff::won).unwrap_or_default();
+        entry.fields.intersection(&changed)
+    };
+    let mut found: Conflicts =
+        entries.iter().map(|entry| (entry.clone(), lost(entry))).filter(|(_, fields)| !fields.is_empty()).collect();
     found.sort_by(|(a, _), (b, _)| a.manager.cmp(&b.manager));
     found
 }

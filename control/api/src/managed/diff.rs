@@ -19,7 +19,30 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn is_empty(&self) -> bool {
-        [&self.added, &self.modified, &self.removed].into_iter().all(FieldSet::is_empty)
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    /// The fields that the writer set.
+    pub(super) fn won(&self) -> FieldSet {
+        let mut won = self.added.clone();
+        won.unite(&self.modified);
+        won
+    }
+
+    /// Takes what differs from somebody's fields.
+    pub(super) fn take_from(&self, fields: &mut FieldSet) {
+        for differing in [&self.added, &self.modified, &self.removed] {
+            if !differing.is_empty() {
+                fields.subtract(differing);
+            }
+        }
+    }
+
+    /// Leaves out the paths of the set and all below them.
+    pub(super) fn ignore(&mut self, ignored: &FieldSet) {
+        for differing in [&mut self.added, &mut self.modified, &mut self.removed] {
+            differing.subtract_below(ignored);
+        }
     }
 }
 

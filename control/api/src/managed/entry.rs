@@ -1,10 +1,10 @@
 //! The entries of `metadata.managedFields`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fmt;
 
 use super::set::FieldSet;
-use crate::meta;
+use crate::{meta, time};
 
 const FIELD: &str = "managedFields";
 
@@ -52,7 +52,7 @@ impl Entry {
             "Update" => Operation::Update,
             _ => return None,
         };
-        if !matches!(value["fieldsType"].as_str(), Some("FieldsV1" | "")) {
+        if value["fieldsType"] != "FieldsV1" || text("apiVersion").is_empty() {
             return None;
         }
         let fields = match &value["fieldsV1"] {
@@ -63,7 +63,7 @@ impl Entry {
             manager: text("manager"),
             operation,
             api_version: text("apiVersion"),
-            time: text("time"),
+            time: value["time"].as_str().and_then(time::parse).map(time::format).unwrap_or_default(),
             subresource: text("subresource"),
             fields,
         })
@@ -105,18 +105,30 @@ pub(super) fn raw(object: &Value) -> Option<&Value> {
     object.get("metadata")?.get(FIELD)
 }
 
-/// Reads a list; `None` if an entry of it is none.
+/// Reads a list; `None` if an entry of it is none. Of entries of one manager the last counts.
 pub(super) fn read(list: Option<&Value>) -> Option<Vec<Entry>> {
-    match list {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::Array(entries)) => entries.iter().map(Entry::read).collect(),
-        Some(_) => None,
+    let given = match list {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(Value::Array(given)) => given,
+        Some(_) => return None,
+    };
+    let mut entries: Vec<Entry> = Vec::with_capacity(given.len());
+    for value in given {
+        let entry = Entry::read(value)?;
+        entries.retain(|other| !other.is(&entry));
+        entries.push(entry);
     }
+    Some(entries)
 }
 
-/// Whether the list asks for all entries to be forgotten: one entry with nothing in it.
+/// Whether the list asks for all entries to be forgotten: it is empty, or has one entry with nothing in it.
 pub(super) fn is_reset(list: Option<&Value>) -> bool {
-    list == Some(&json!([{}]))
+    let nothing = |value: &Value| value.is_null() || value == "";
+    match list.and_then(Value::as_array).map(Vec::as_slice) {
+        Some([]) => true,
+        Some([Value::Object(only)]) => only.values().all(nothing),
+        _ => false,
+    }
 }
 
 /// Writes the entries, in their order, into the object.

@@ -16,6 +16,9 @@ pub(super) fn renew(list: &Value, diff: &diff::Diff, writer: &Writer<'_>) -> Opt
     if !diff.removed.is_empty() || writer.now.is_empty() {
         return None;
     }
+    if entries.iter().any(|entry| text(entry, "apiVersion") != writer.api_version) {
+        return None;
+    }
     let own = entries.iter().position(|entry| is_of(entry, writer))?;
     let changed = [&diff.added, &diff.modified];
     let fits = |(at, entry): (usize, &Value)| {

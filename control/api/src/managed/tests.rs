@@ -1,9 +1,13 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{ApplyError, FieldSet, Writer, apply, check, same_but_times, update};
+use super::{ApplyError, FieldSet, Writer, apply_alike as apply, check, same_but_times, versions};
 use crate::shape::{DEDUCED, Shape};
 use crate::{Gvk, Schema, Status};
+
+fn update(old: Option<&Value>, new: &mut Value, shape: &dyn Shape, writer: &Writer<'_>) {
+    versions::ready(super::update(old, new, &super::Alike(shape), writer));
+}
 
 fn shape(group: &str, kind: &str) -> &'static dyn Shape {
     Schema::for_kind(&Gvk::new(group, "v1", kind)).expect("built in").definition()
@@ -124,8 +128,18 @@ fn a_writer_may_set_or_reset_the_owners() {
     object["spec"]["restartPolicy"] = "Never".into();
     update(Some(&bare), &mut object, pod(), &by("m", T2));
     assert_eq!(object["metadata"].get("managedFields"), None);
-    // An absent or damaged list leaves them.
-    for list in [Value::Null, json!([]), json!([{"operation": "Guess"}]), json!("x")] {
+    // So does an empty list; an absent or damaged one leaves them.
+    let mut empty = before.clone();
+    empty["metadata"]["managedFields"] = json!([]);
+    update(Some(&before), &mut empty, pod(), &by("m", T2));
+    assert_eq!(empty["metadata"].get("managedFields"), None);
+    let without = |field: &str| {
+        let mut list = before["metadata"]["managedFields"].clone();
+        list[0].as_object_mut().expect("an entry").remove(field);
+        list
+    };
+    let damaged = [without("apiVersion"), without("fieldsType"), without("operation")];
+    for list in [Value::Null, json!([{"operation": "Guess"}]), json!("x")].into_iter().chain(damaged) {
         let mut object = before.clone();
         object["metadata"]["managedFields"] = list;
         update(Some(&before), &mut object, pod(), &by("m", T2));
@@ -460,7 +474,7 @@ proptest! {
                 }
             }
             Err(ApplyError::Conflicts(conflicts)) => prop_assert!(!conflicts.is_empty()),
-            Err(ApplyError::Entries) => prop_assert!(false),
+            Err(ApplyError::Entries | ApplyError::Convert(_)) => prop_assert!(false),
         }
     }
 
@@ -485,13 +499,13 @@ proptest! {
         let unusual = |object: &Value| {
             let mut object = object.clone();
             for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-                entry["fieldsType"] = "".into();
+                entry["more"] = true.into();
             }
             object
         };
         let usual = |mut object: Value| {
             for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-                entry["fieldsType"] = "FieldsV1".into();
+                entry.as_object_mut().expect("an entry").remove("more");
             }
             object
         };
@@ -528,4 +542,108 @@ proptest! {
         prop_assert_eq!(&rest, &b);
         prop_assert_eq!(FieldSet::read(&a.clone().into_value()), Some(a));
     }
+}
+
+/// A kind whose version `v2` calls the list `names` of `v1` `tags`, and has it as one piece.
+struct TwoVersions;
+
+impl super::Versions for TwoVersions {
+    type Error = &'static str;
+
+    fn shape(&self, api_version: &str) -> Option<&dyn Shape> {
+        matches!(api_version, "v1" | "v2").then_some(DEDUCED)
+    }
+
+    fn are_fixed(&self) -> bool {
+        true
+    }
+
+    async fn convert(&self, mut object: Value, api_version: &str) -> Result<Value, &'static str> {
+        let (from, to) = if api_version == "v1" { ("tags", "names") } else { ("names", "tags") };
+        if let Some(names) = object.as_object_mut().expect("an object").remove(from) {
+            object[to] = names;
+        }
+        object["apiVersion"] = api_version.into();
+        if object["broken"].is_null() { Ok(object) } else { Err("broken") }
+    }
+}
+
+fn in_version<'a>(manager: &'a str, api_version: &'a str, now: &'a str) -> Writer<'a> {
+    Writer { api_version, ..by(manager, now) }
+}
+
+#[test]
+fn owners_at_another_version_lose_what_changes_in_it() {
+    let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {}, "names": ["a"], "other": 1});
+    versions::ready(super::update(None, &mut object, &TwoVersions, &in_version("one", "v1", T1)));
+    let mut next = json!({"apiVersion": "v2", "kind": "K", "metadata": object["metadata"], "tags": ["b"], "other": 1});
+    let mut old = versions::ready(super::Versions::convert(&TwoVersions, object.clone(), "v2")).expect("converts");
+    versions::ready(super::update(Some(&old), &mut next, &TwoVersions, &in_version("two", "v2", T2)));
+    assert_eq!(owners(&next), json!({"one Update": {"f:other": {}}, "two Update": {"f:tags": {}}}));
+    // A version that cannot be converted to leaves the owners as they were.
+    old["broken"] = true.into();
+    let mut broken = old.clone();
+    broken["tags"] = json!(["c"]);
+    versions::ready(super::update(Some(&old), &mut broken, &TwoVersions, &in_version("two", "v2", T2)));
+    assert_eq!(owners(&broken), owners(&old));
+}
+
+#[test]
+fn an_applier_may_change_the_version_it_applies() {
+    let run = |live: Option<&Value>, config: Value, manager: &str, version: &str, force: bool| {
+        let writer = in_version(manager, version, T1);
+        versions::ready(super::apply(live, &config, &TwoVersions, &writer, &FieldSet::default(), force))
+    };
+    let first = json!({"apiVersion": "v1", "kind": "K", "metadata": {}, "names": ["a"], "other": 1});
+    let live = run(None, first, "m", "v1", false).expect("applies");
+    let live =
+        run(Some(&live), json!({"apiVersion": "v1", "kind": "K", "metadata": {}, "names": ["a"]}), "n", "v1", false)
+            .expect("applies");
+    let live = versions::ready(super::Versions::convert(&TwoVersions, live, "v2")).expect("converts");
+    let other = json!({"apiVersion": "v2", "kind": "K", "metadata": {}, "tags": ["b"]});
+    let refused = run(Some(&live), other.clone(), "o", "v2", false).expect_err("m and n own the list");
+    assert_eq!(
+        Status::from(refused).message,
+        "Apply failed with 2 conflicts: conflicts with \"m\":\n- .names\nconflicts with \"n\":\n- .names"
+    );
+    // What m applied in the other version and applies no more goes, unless somebody else has it.
+    let kept =
+        run(Some(&live), json!({"apiVersion": "v2", "kind": "K", "metadata": {}}), "m", "v2", false).expect("applies");
+    assert_eq!((&kept["tags"], kept.get("other")), (&json!(["a"]), None));
+    assert_eq!(owners(&kept), json!({"n Apply": {"f:names": {}}}));
+}
+
+#[test]
+fn replicas_are_owned_through_scale_and_back() {
+    let path = |version: &str| (version == "v1").then(|| ".spec.replicas".to_owned());
+    let replicas = super::Replicas { api_version: "v1", path: &path };
+    let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {}, "spec": {"replicas": 1, "x": 2}});
+    update(None, &mut object, DEDUCED, &by("maker", T1));
+    let live =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 1}});
+    let mut scale = live.clone();
+    super::to_scale(&object, &mut scale, &replicas).expect("readable");
+    assert_eq!(owners(&scale), json!({"maker Update": {"f:spec": {"f:replicas": {}}}}));
+    let mut config = live.clone();
+    config["spec"]["replicas"] = 3.into();
+    let writer = Writer { subresource: "scale", ..in_version("hand", "autoscaling/v1", T2) };
+    let none = FieldSet::default();
+    apply(Some(&scale), &config, DEDUCED, &writer, &none, false).expect_err("maker owns them");
+    let forced = apply(Some(&scale), &config, DEDUCED, &writer, &none, true).expect("forced");
+    super::from_scale(&forced, &mut object, &replicas).expect("readable");
+    assert_eq!(
+        owners(&object),
+        json!({"maker Update": {"f:spec": {".": {}, "f:x": {}}}, "hand Apply": {"f:spec": {"f:replicas": {}}}})
+    );
+    let entry = &object["metadata"]["managedFields"][0];
+    assert_eq!(
+        (&entry["apiVersion"], &entry["subresource"], &entry["time"]),
+        (&json!("v1"), &json!("scale"), &json!(T2))
+    );
+    // What changes nothing leaves the owners.
+    let before = object.clone();
+    let mut scale = live;
+    super::to_scale(&object, &mut scale, &replicas).expect("readable");
+    super::from_scale(&scale, &mut object, &replicas).expect("readable");
+    assert_eq!(object, before);
 }

@@ -4,77 +4,83 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::{
-    MAX_UPDATE_MANAGERS, OLD_UPDATES, Writer, diff,
+    MAX_UPDATE_MANAGERS, OLD_UPDATES, Writer,
+    diff::{self, Diff},
     entry::{self, Entry, Operation},
     renew,
     set::FieldSet,
+    versions::{self, Versions},
 };
-use crate::shape::Shape;
 
 /// Brings `new.metadata.managedFields` up to date with a write that is no apply. What the writer changed, it owns, and
 /// nobody else does. `old` is absent for a create. Owners that `new` names itself replace those of `old`, but not
-/// through a subresource.
-pub fn update(old: Option<&Value>, new: &mut Value, shape: &dyn Shape, writer: &Writer<'_>) {
+/// through a subresource. Where an owner's version cannot be converted to, all owners stay.
+pub async fn update<V: Versions>(old: Option<&Value>, new: &mut Value, versions: &V, writer: &Writer<'_>) {
+    let shape = versions::shape(versions, writer.api_version);
     let live = old.and_then(entry::raw);
     let given = crate::meta::remove(new, "managedFields");
     let Some(old) = old else {
-        let (_, mut entries) = source(live, given, writer);
+        let Source { mut entries, .. } = source(live, given.as_ref(), writer);
         let fields = diff::created(new, shape);
-        take(&mut entries, FieldSet::default(), fields, writer);
+        take(&mut entries, &BTreeMap::new(), fields, writer);
         return entry::write(new, entries);
     };
-    let diff = diff::compare(old, new, shape);
-    if let Some(list) = plain_source(live, given.as_ref(), writer) {
-        let list = if diff.is_empty() { Some(list.clone()) } else { renew::renew(list, &diff, writer) };
+    let own = diff::compare(old, new, shape);
+    if versions.are_fixed()
+        && let Some(list) = plain_source(live, given.as_ref(), writer)
+    {
+        let list = if own.is_empty() { Some(list.clone()) } else { renew::renew(list, &own, writer) };
         if list.is_some() {
             return entry::put_raw(new, list);
         }
     }
-    let (source, mut entries) = source(live, given, writer);
+    let Source { mut entries, given } = source(live, given.as_ref(), writer);
     if entries.is_empty() {
         return;
     }
-    let diff::Diff { added: mut changed, modified, removed } = diff;
-    changed.unite(&modified);
-    if changed.is_empty() && removed.is_empty() {
-        return entry::put_raw(new, source);
+    if own.is_empty() {
+        return if given { entry::write(new, entries) } else { entry::put_raw(new, live.cloned()) };
     }
-    let mut lost = changed.clone();
-    lost.unite(&removed);
-    take(&mut entries, lost, changed, writer);
+    versions::reconcile(versions, &mut entries);
+    let won = own.won();
+    let Ok(all) = versions::differences(versions, (old, new), (writer.api_version, own), &entries).await else {
+        return entry::put_raw(new, live.cloned());
+    };
+    take(&mut entries, &all, won, writer);
     cap(&mut entries);
     entry::write(new, entries);
 }
 
-/// The list that [`source`] would read, if it needs no reading.
-fn plain_source<'a>(live: Option<&'a Value>, given: Option<&'a Value>, writer: &Writer<'_>) -> Option<&'a Value> {
-    let named = given.filter(|_| writer.subresource.is_empty()).filter(|list| !list.is_null());
-    match named {
-        Some(list) if list.as_array().is_some_and(Vec::is_empty) => live,
-        Some(list) => Some(list),
-        None => live,
-    }
-    .filter(|list| renew::is_plain_list(list))
+/// The list that [`source`] would read, if it needs no reading: the live one, or the same given back.
+fn plain_source<'a>(live: Option<&'a Value>, given: Option<&Value>, writer: &Writer<'_>) -> Option<&'a Value> {
+    let named = given.filter(|list| writer.subresource.is_empty() && !list.is_null());
+    live.filter(|live| named.is_none_or(|named| named == *live) && renew::is_plain_list(live))
 }
 
-/// The entries to start from, and the list they were read from.
-fn source(live: Option<&Value>, given: Option<Value>, writer: &Writer<'_>) -> (Option<Value>, Vec<Entry>) {
+/// The entries to start from.
+struct Source {
+    entries: Vec<Entry>,
+    /// The writer brings them.
+    given: bool,
+}
+
+fn source(live: Option<&Value>, given: Option<&Value>, writer: &Writer<'_>) -> Source {
     if writer.subresource.is_empty() {
-        if entry::is_reset(given.as_ref()) {
-            return (None, Vec::new());
+        if entry::is_reset(given) {
+            return Source { entries: Vec::new(), given: true };
         }
-        if let Some(entries) = entry::read(given.as_ref()).filter(|entries| !entries.is_empty()) {
-            return (given, entries);
+        if let Some(entries) = entry::read(given).filter(|entries| !entries.is_empty()) {
+            return Source { entries, given: true };
         }
     }
-    (live.cloned(), entry::read(live).unwrap_or_default())
+    Source { entries: entry::read(live).unwrap_or_default(), given: false }
 }
 
-/// Takes `lost` from all entries, and gives `won` to the writer's.
-fn take(entries: &mut Vec<Entry>, lost: FieldSet, won: FieldSet, writer: &Writer<'_>) {
-    if !lost.is_empty() {
-        for entry in entries.iter_mut() {
-            entry.fields.subtract(&lost);
+/// Takes what differs from all entries, each by its version, and gives `won` to the writer's.
+fn take(entries: &mut Vec<Entry>, differing: &BTreeMap<String, Diff>, won: FieldSet, writer: &Writer<'_>) {
+    for entry in entries.iter_mut() {
+        if let Some(diff) = differing.get(&entry.api_version) {
+            diff.take_from(&mut entry.fields);
         }
     }
     if !won.is_empty() {

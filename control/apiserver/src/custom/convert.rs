@@ -97,6 +97,31 @@ pub(crate) async fn to_store(
     Ok(storage::write(&converted[0]))
 }
 
+/// An object of one version of a kind as one of another.
+pub(crate) async fn between(
+    server: &Apiserver,
+    from: &Resource,
+    to: &Resource,
+    mut object: Value,
+) -> Result<Value, Status> {
+    let wanted = to.api_version();
+    if let Some(version) = webhook_of(to) {
+        let mut converted = call(server, version, &[&object], &wanted).await?;
+        return converted.pop().ok_or_else(|| Status::internal("the conversion webhook returned nothing"));
+    }
+    if !to.is_custom() {
+        if let Some(conversion) = &from.conversion {
+            conversion.to_storage(&mut object);
+        }
+        if let Some(conversion) = &to.conversion {
+            conversion.from_storage(&mut object);
+        }
+        object["kind"] = to.kind.as_str().into();
+    }
+    object["apiVersion"] = wanted.into();
+    Ok(object)
+}
+
 /// Asks the webhook, and holds it to its word: the same objects, in order, with their metadata.
 async fn call(server: &Apiserver, version: &Version, objects: &[&Value], wanted: &str) -> Result<Vec<Value>, Status> {
     let webhook = version.webhook.as_ref().expect("the caller has seen one");

@@ -2,7 +2,6 @@
 
 use super::{
     Context, complaints,
-    conform::conform,
     decode::{Decoded, yaml},
     encode,
     options::{Apply, Options},
@@ -10,18 +9,21 @@ use super::{
     write::{self, FieldValidation, Modified, Via, Write},
 };
 use crate::storage::Stored;
-use api::{Gvk, Schema, Status, managed, meta, schema};
+use api::{Gvk, Schema, Status, managed, meta, schema, shape::Shape};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
+use registry::Resource;
 use serde_json::Value;
 
 pub(crate) async fn apply(context: &mut Context<'_>, body: &Bytes) -> Result<Response<Body>, Status> {
     let options = Options::read(context, Apply::Yes)?;
-    let manifest = read(context, body, options.validation)?;
-    let write = Write { owners: Owners::Given, ..context.write(context.via(), options.dry_run) };
-    let merge = |old: &Stored| merged(&write, &manifest, Some(&old.value), options.force);
-    let modified = match write::modify(&write, merge).await {
+    let resource = context.resource.clone();
+    let manifest = read(context, body, options.validation, &Applied::to(&resource))?;
+    let owners = Owners::Applied { manifest: &manifest, force: options.force };
+    let write = Write { owners, ..context.write(context.via(), options.dry_run) };
+    let present = |old: &Stored| Ok(old.value.clone());
+    let modified = match write::modify(&write, present).await {
         Err(status) if status.is_not_found() && context.via() == Via::Object => {
             let uid = meta::uid(&manifest);
             if !uid.is_empty() {
@@ -30,10 +32,10 @@ pub(crate) async fn apply(context: &mut Context<'_>, body: &Bytes) -> Result<Res
                 return Err(Status::conflict(&context.resource.gvr(), &context.target.name, &what));
             }
             context.may_create().await?;
-            match write::insert(&write, merged(&write, &manifest, None, options.force)?).await {
+            match write::insert(&write, owners::applied(&write, &manifest, None, options.force).await?).await {
                 Ok(stored) => Modified { stored, created: true },
                 // Somebody else created it in between.
-                Err(status) if status.is_already_exists() => write::modify(&write, merge).await?,
+                Err(status) if status.is_already_exists() => write::modify(&write, present).await?,
                 Err(status) => return Err(status),
             }
         }
@@ -42,27 +44,32 @@ pub(crate) async fn apply(context: &mut Context<'_>, body: &Bytes) -> Result<Res
     encode::object(context, if modified.created { 201 } else { 200 }, &modified.stored)
 }
 
-/// The state after the apply, with its owners.
-fn merged(write: &Write<'_>, manifest: &Value, live: Option<&Value>, force: bool) -> Result<Value, Status> {
-    let now = api::time::format(process::now());
-    let version = owners::api_version(write);
-    let writer = managed::Writer { now: &now, ..owners::writer(write, &version) };
-    let ignored = owners::ignored(write, manifest, live);
-    let result = managed::apply(live, manifest, write.resource.shape(), &writer, &ignored, force)?;
-    // Nulls, which a manifest may apply, are absent from typed objects.
-    let decoded = Decoded::of(result);
-    conform(write.resource, decoded, FieldValidation::Ignore, &mut Vec::new())
+/// What a manifest is applied to: the object, or a subresource with a kind of its own.
+pub(crate) struct Applied<'a> {
+    pub(crate) kind: Gvk,
+    pub(crate) shape: &'a dyn Shape,
+}
+
+impl<'a> Applied<'a> {
+    fn to(resource: &'a Resource) -> Self {
+        Self { kind: resource.gvk(), shape: resource.shape() }
+    }
 }
 
 /// The applied manifest, fit to be merged.
-fn read(context: &mut Context<'_>, body: &[u8], validation: FieldValidation) -> Result<Value, Status> {
+pub(crate) fn read(
+    context: &mut Context<'_>,
+    body: &[u8],
+    validation: FieldValidation,
+    to: &Applied<'_>,
+) -> Result<Value, Status> {
     let Decoded { value: mut manifest, duplicates, .. } =
         yaml(body).map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
     if !manifest.is_object() {
         return Err(Status::bad_request("error decoding YAML: the body is no object"));
     }
-    let (kind, given) = (context.resource.gvk(), meta::gvk(&manifest));
-    if given != kind {
+    let given = meta::gvk(&manifest);
+    if given != to.kind {
         return Err(Status::bad_request(format!("invalid object type: {}", named(&given))));
     }
     if manifest["metadata"].get("managedFields").is_some_and(|list| !list.is_null()) {
@@ -78,7 +85,7 @@ fn read(context: &mut Context<'_>, body: &[u8], validation: FieldValidation) -> 
         }
         _ => {}
     }
-    fits(context, &manifest, &kind)?;
+    fits(context, &manifest, to)?;
     if let Some(errors) = (!duplicates.is_empty()).then(|| complaints::yaml_errors(body)).flatten() {
         let text = format!("error converting YAML to JSON: {errors}");
         match validation {
@@ -91,10 +98,10 @@ fn read(context: &mut Context<'_>, body: &[u8], validation: FieldValidation) -> 
 }
 
 /// Refuses a manifest whose fields the kind does not have, or whose values are of other types.
-fn fits(context: &Context<'_>, manifest: &Value, kind: &Gvk) -> Result<(), Status> {
-    let mut complaints = managed::check(manifest, context.resource.shape());
+fn fits(context: &Context<'_>, manifest: &Value, to: &Applied<'_>) -> Result<(), Status> {
+    let mut complaints = managed::check(manifest, to.shape);
     if complaints.is_empty()
-        && let Some(schema) = Schema::for_kind(kind)
+        && let Some(schema) = Schema::for_kind(&to.kind)
         && let Err(error) = schema::type_check(&schema, manifest)
     {
         complaints.push(error.to_string());
@@ -113,7 +120,7 @@ fn fits(context: &Context<'_>, manifest: &Value, kind: &Gvk) -> Result<(), Statu
         namespace => format!("{namespace}/{}", context.target.name),
     };
     // Kubernetes answers 500 without a reason here. The fault is the client's, so ours is a 400: clients show the message.
-    let message = format!("failed to create typed patch object ({place}; {}): {listed}", named(kind));
+    let message = format!("failed to create typed patch object ({place}; {}): {listed}", named(&to.kind));
     Err(Status::bad_request(message))
 }
 

@@ -1,6 +1,6 @@
 //! The verbs, the same for every kind. What differs between kinds comes from the registry's table and strategies.
 
-mod apply;
+pub(crate) mod apply;
 mod complaints;
 pub(crate) mod conform;
 mod create;

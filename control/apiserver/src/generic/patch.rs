@@ -18,7 +18,7 @@ use serde_json::Value;
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-const APPLY_PATCH: &str = "application/apply-patch+yaml";
+pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const SUPPORTED: [&str; 4] = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];
 /// Of custom resources.
 const SUPPORTED_CUSTOM: [&str; 3] = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH];

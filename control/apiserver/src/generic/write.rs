@@ -37,7 +37,7 @@ pub(crate) struct Write<'a> {
     pub(crate) manager: &'a str,
     /// The subresource it goes through, or empty.
     pub(crate) subresource: &'a str,
-    pub(crate) owners: Owners,
+    pub(crate) owners: Owners<'a>,
 }
 
 impl<'a> Write<'a> {
@@ -111,7 +111,7 @@ pub(crate) async fn insert(write: &Write<'_>, mut object: Value) -> Result<Store
     if let Some(given) = given {
         meta::metadata_mut(&mut object).insert("managedFields".to_owned(), given);
     }
-    owners::track(write, None, &mut object);
+    owners::track(write, None, &mut object).await;
     let kind = resource.gvk();
     let call = Call { write, operation: Operation::Create, kind: &kind, subresource: "", old: None, revision: None };
     admission::mutate(&call, &mut object).await?;
@@ -181,6 +181,9 @@ pub(crate) async fn modify(
         let Some(entry) = entry else { return Err(Status::not_found(&gvr, write.name)) };
         let old = convert::read(write.server, resource, &entry).await?;
         let mut new = change(&old)?;
+        if let Owners::Applied { manifest, force } = write.owners {
+            new = owners::applied(write, manifest, Some(&new), force).await?;
+        }
         let pinned = check_preconditions(write, &new, &old)?;
         fit_namespace(resource, write.namespace, &mut new)?;
         let quota = finish(write, &mut new, &old).await?;
@@ -261,7 +264,7 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Opti
     };
     rules::carry_over(new, &old.value);
     prepare(write, new, &old.value);
-    owners::track(write, Some(&old.value), new);
+    owners::track(write, Some(&old.value), new).await;
     let kind = resource.gvk();
     let call = Call {
         write,

@@ -1,13 +1,16 @@
 //! scale: an `autoscaling/v1 Scale` view of whatever has replicas.
 
 use crate::generic::{
-    Context,
-    decode::{Decoded, decode},
-    encode, get, patch,
-    write::{self, FieldValidation, Via},
+    Context, apply,
+    decode::{Decoded, decode, media_type},
+    encode, get,
+    options::{Apply, Options},
+    owners::Owners,
+    patch,
+    write::{self, FieldValidation, Via, Write},
 };
 use crate::storage::{self, Stored};
-use api::{Gvk, Status, meta};
+use api::{Gvk, Schema, Status, managed, meta};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
@@ -30,6 +33,7 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
             let write = context.write(Via::Object, dry_run);
             write::modify(&write, |old| scale::write(&old.value, &wanted, &paths)).await?.stored
         }
+        _ if media_type(context.content_type.as_ref()) == patch::APPLY_PATCH => applied(context, &body, &paths).await?,
         _ => {
             let (patch, complaints) = patch::read(context, body)?;
             if validation == FieldValidation::Warn {
@@ -51,6 +55,43 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
         }
     };
     encode::media(context, 200, storage::write(&view(&object, &paths)?))
+}
+
+/// Applies a `Scale`: the replicas' owners are those of the object, as the view shows them.
+async fn applied(context: &mut Context<'_>, body: &Bytes, paths: &scale::Paths) -> Result<Stored, Status> {
+    let options = Options::read(context, Apply::Yes)?;
+    let kind = Gvk::new("autoscaling", "v1", "Scale");
+    let schema = Schema::for_kind(&kind).ok_or_else(|| Status::internal("there is no Scale"))?;
+    let shape = schema.definition();
+    let manifest = apply::read(context, body, options.validation, &apply::Applied { kind: kind.clone(), shape })?;
+    let kinds = context.server.kinds.snapshot();
+    let resource = context.resource.clone();
+    let replicas = managed::Replicas {
+        api_version: &resource.api_version(),
+        path: &|version| {
+            let mut same = kinds.resources.iter().filter(|one| one.storage == resource.storage);
+            let one = same.find(|one| one.api_version() == version)?;
+            let scales = one.subresource("scale").is_some();
+            Some(if scales { one.strategy.scale().wanted.into_owned() } else { String::new() })
+        },
+    };
+    let write = Write { owners: Owners::Given, ..context.write(Via::Object, options.dry_run) };
+    let modified = write::modify(&write, |old| {
+        let mut live = view(old, paths)?;
+        managed::to_scale(&old.value, &mut live, &replicas)?;
+        let now = api::time::format(process::now());
+        let (manager, api_version) = (write.manager, "autoscaling/v1");
+        let writer = managed::Writer { manager, api_version, subresource: "scale", now: &now };
+        let none = managed::FieldSet::default();
+        let mut wanted = managed::apply_alike(Some(&live), &manifest, shape, &writer, &none, options.force)?;
+        if meta::resource_version(&manifest).is_empty() {
+            meta::remove_resource_version(&mut wanted);
+        }
+        let mut object = scale::write(&old.value, &wanted, paths)?;
+        managed::from_scale(&wanted, &mut object, &replicas)?;
+        Ok(object)
+    });
+    Ok(modified.await?.stored)
 }
 
 fn view(stored: &Stored, paths: &scale::Paths) -> Result<Value, Status> {

@@ -3,9 +3,9 @@
 use crate::fixture::*;
 use serde_json::{Value, json};
 
-const APPLY: &str = "application/apply-patch+yaml";
+pub const APPLY: &str = "application/apply-patch+yaml";
 
-async fn apply(f: &Fixture, path: &str, query: &str, body: Value) -> Answer {
+pub async fn apply(f: &Fixture, path: &str, query: &str, body: Value) -> Answer {
     f.call("PATCH", &format!("{path}?{query}"), Some(APPLY), body.to_string()).await
 }
 
@@ -217,4 +217,113 @@ async fn row_17_from_client_side_apply() {
     .await
     .ok();
     assert_eq!(emptied.get("data"), None);
+}
+
+/// Who owns `.spec.replicas`: manager, operation and subresource.
+fn scalers(object: &Value) -> Vec<String> {
+    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+    let owners = entries.filter(|entry| entry["fieldsV1"]["f:spec"].get("f:replicas").is_some());
+    let mut named: Vec<String> = owners
+        .map(|entry| {
+            assert!(!text(entry, "time").is_empty() && text(entry, "apiVersion") != "autoscaling/v1", "{entry}");
+            format!("{} {} {}", text(entry, "manager"), text(entry, "operation"), text(entry, "subresource"))
+        })
+        .collect();
+    named.sort();
+    named
+}
+
+fn scale(replicas: i64) -> Value {
+    json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"replicas": replicas}})
+}
+
+#[tokio::test]
+async fn row_17_replicas_are_owned_through_scale() {
+    let f = Fixture::new().await;
+    let template = deployment("a")["spec"]["template"].clone();
+    for (path, version, kind, selector) in [
+        (DEPLOYMENTS, "apps/v1", "Deployment", json!({"matchLabels": {"app": "a"}})),
+        (
+            "/apis/apps/v1/namespaces/default/statefulsets",
+            "apps/v1",
+            "StatefulSet",
+            json!({"matchLabels": {"app": "a"}}),
+        ),
+        ("/apis/apps/v1/namespaces/default/replicasets", "apps/v1", "ReplicaSet", json!({"matchLabels": {"app": "a"}})),
+        ("/api/v1/namespaces/default/replicationcontrollers", "v1", "ReplicationController", json!({"app": "a"})),
+    ] {
+        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"},
+            "spec": {"replicas": 1, "selector": selector, "template": template}});
+        let path = format!("{path}/a");
+        let scaled = format!("{path}/scale");
+        let now = async || {
+            let object = f.get(&path).await.ok();
+            (object["spec"]["replicas"].as_i64().unwrap(), scalers(&object))
+        };
+        let made = apply(&f, &path, "fieldManager=whole", object.clone()).await.ok();
+        assert_eq!(scalers(&made), ["whole Apply "], "{kind}");
+        f.merge(&format!("{scaled}?fieldManager=hand"), json!({"spec": {"replicas": 5}})).await.ok();
+        assert_eq!(now().await, (5, vec!["hand Update scale".to_owned()]), "{kind}");
+        assert_eq!(apply(&f, &path, "fieldManager=whole", object.clone()).await.code, 409);
+        apply(&f, &path, "fieldManager=whole&force=true", object.clone()).await.ok();
+        assert_eq!(now().await, (1, vec!["whole Apply ".to_owned()]));
+        let (code, _, message) = apply(&f, &scaled, "fieldManager=part", scale(17)).await.refused();
+        assert_eq!((code, message.contains("\"whole\": .spec.replicas")), (409, true), "{message}");
+        let answer = apply(&f, &scaled, "fieldManager=part&force=true", scale(17)).await.ok();
+        assert_eq!((&answer["kind"], &answer["spec"]["replicas"]), (&json!("Scale"), &json!(17)));
+        assert_eq!(now().await, (17, vec!["part Apply scale".to_owned()]));
+        f.put(&format!("{scaled}?fieldManager=other"), &scale(7)).await.ok();
+        assert_eq!(now().await, (7, vec!["other Update scale".to_owned()]));
+        apply(&f, &scaled, "fieldManager=part", scale(7)).await.ok();
+        assert_eq!(now().await, (7, vec!["other Update scale".to_owned(), "part Apply scale".to_owned()]));
+        f.merge(&format!("{scaled}?fieldManager=hand"), json!({"status": {"replicas": 42}})).await.ok();
+        assert_eq!(now().await.0, 7);
+        f.merge(&format!("{scaled}?fieldManager=hand"), json!({"spec": {"replicas": 5}})).await.ok();
+        assert_eq!(now().await, (5, vec!["hand Update scale".to_owned()]));
+    }
+    let (code, _, message) = apply(&f, &format!("{DEPLOYMENTS}/a/scale"), "fieldManager=m", full(2)).await.refused();
+    assert_eq!((code, message.as_str()), (400, "invalid object type: apps/v1, Kind=Deployment"));
+}
+
+#[tokio::test]
+async fn row_17_lists_that_are_none_change_nothing() {
+    let f = Fixture::new().await;
+    let made = f.post(&format!("{MAPS}?fieldManager=maker"), config_map("a", json!({}))).await.ok();
+    let path = format!("{MAPS}/a");
+    let entry = |change: fn(&mut Value)| {
+        let mut entry = made["metadata"]["managedFields"][0].clone();
+        change(&mut entry);
+        entry
+    };
+    for wrong in [
+        entry(|entry| drop(entry.as_object_mut().unwrap().remove("apiVersion"))),
+        entry(|entry| drop(entry.as_object_mut().unwrap().remove("fieldsType"))),
+        entry(|entry| entry["operation"] = "Guess".into()),
+        entry(|entry| entry["fieldsType"] = "FieldsV2".into()),
+        entry(|entry| entry["fieldsV1"] = json!({"what": {}})),
+    ] {
+        let after = f.merge(&path, json!({"metadata": {"managedFields": [wrong]}})).await.ok();
+        assert_eq!(after["metadata"]["managedFields"], made["metadata"]["managedFields"], "{wrong}");
+    }
+    let after = f.merge(&path, json!({"metadata": {"managedFields": null}})).await.ok();
+    assert_eq!(after["metadata"]["managedFields"], made["metadata"]["managedFields"]);
+    let given = entry(|entry| {
+        entry["manager"] = "z".into();
+        entry["time"] = "2026-01-01T01:00:00.5+01:00".into();
+    });
+    let early = entry(|entry| entry["operation"] = "Apply".into());
+    let after = f.merge(&path, json!({"metadata": {"managedFields": [given, early]}})).await.ok();
+    let told = |list: &Value| -> Vec<Value> {
+        list.as_array().unwrap().iter().map(|entry| json!([entry["manager"], entry["operation"]])).collect()
+    };
+    assert_eq!(told(&after["metadata"]["managedFields"]), [json!(["maker", "Apply"]), json!(["z", "Update"])]);
+    assert_eq!(after["metadata"]["managedFields"][1]["time"], "2026-01-01T00:00:00Z");
+    for reset in [json!([]), json!([{}])] {
+        let mut object = f.get(&path).await.ok();
+        object["metadata"]["managedFields"] = reset;
+        let after = f.put(&format!("{path}?fieldManager=x"), &object).await.ok();
+        assert_eq!(after["metadata"].get("managedFields"), None);
+    }
 }

@@ -4,11 +4,11 @@ use crate::fixture::{Answer, Events, Fixture};
 use crate::webhook_server::Webhook;
 use serde_json::{Value, json};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const CRONTABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
+pub const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub const CRONTABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
 
 /// A definition of `crontabs.stable.example.com` with one version of this schema below `spec`.
-fn definition(spec: Value) -> Value {
+pub fn definition(spec: Value) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "crontabs.stable.example.com"},
@@ -22,7 +22,7 @@ fn definition(spec: Value) -> Value {
     })
 }
 
-fn crontab(name: &str, spec: Value) -> Value {
+pub fn crontab(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -34,7 +34,7 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
 }
 
 /// Posts a definition and waits, as clients do, until its condition says that it is served.
-async fn establish(fixture: &Fixture, definition: Value) -> Value {
+pub async fn establish(fixture: &Fixture, definition: Value) -> Value {
     let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
     fixture.post(DEFINITIONS, definition).await.ok();
     wait_for(fixture, &name, |object| condition(object, "Established")["status"] == "True").await
@@ -415,7 +415,7 @@ async fn row_33_what_was_wrong_before_may_stay() {
 }
 
 /// Two versions: `hostPort` of v1beta1 is `host` and `port` of v1.
-fn two_versions(conversion: Value) -> Value {
+pub fn two_versions(conversion: Value) -> Value {
     let mut both =
         definition(json!({"type": "object", "properties": {"host": {"type": "string"}, "port": {"type": "string"}}}));
     both["spec"]["versions"].as_array_mut().unwrap().push(json!({
@@ -427,9 +427,9 @@ fn two_versions(conversion: Value) -> Value {
     both
 }
 
-const BETA: &str = "/apis/stable.example.com/v1beta1/namespaces/default/crontabs";
+pub const BETA: &str = "/apis/stable.example.com/v1beta1/namespaces/default/crontabs";
 
-fn convert(review: &Value) -> Value {
+pub fn convert(review: &Value) -> Value {
     let request = &review["request"];
     let wanted = request["desiredAPIVersion"].as_str().unwrap();
     let converted: Vec<Value> = request["objects"]
