@@ -168,12 +168,6 @@ async fn row_14_new_kinds_are_served() {
             "/spec/selector",
             json!({"app": "x"}),
         ),
-        (
-            "/apis/coordination.k8s.io/v1beta1/namespaces/default/leasecandidates",
-            json!({"spec": {"leaseName": "l", "binaryVersion": "1.36.0", "emulationVersion": "1.36.0", "strategy": "OldestEmulationVersion"}}),
-            "/spec/leaseName",
-            json!("l"),
-        ),
     ] {
         let mut object = object;
         object["metadata"] = json!({"name": "x"});

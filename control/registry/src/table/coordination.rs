@@ -1,55 +1,21 @@
 //! Rows of the group coordination.k8s.io.
 
 use super::{AGE, ALL, NAME, Row, text};
-use crate::coordination::{lease, leasecandidate};
+use crate::coordination::lease;
 
-pub(super) static ROWS: &[Row] = &[
-    Row {
-        group: "coordination.k8s.io",
-        version: "v1alpha2",
-        resource: "leasecandidates",
-        kind: "LeaseCandidate",
-        singular: "leasecandidate",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &leasecandidate::LeaseCandidate,
-        columns: leasecandidate::COLUMNS,
-        storage: ("coordination.k8s.io", "leasecandidates"),
-        conversion: Some(&leasecandidate::ALPHA),
-    },
-    Row {
-        group: "coordination.k8s.io",
-        version: "v1beta1",
-        resource: "leasecandidates",
-        kind: "LeaseCandidate",
-        singular: "leasecandidate",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &leasecandidate::LeaseCandidate,
-        columns: leasecandidate::COLUMNS,
-        storage: ("coordination.k8s.io", "leasecandidates"),
-        conversion: None,
-    },
-    Row {
-        group: "coordination.k8s.io",
-        version: "v1",
-        resource: "leases",
-        kind: "Lease",
-        singular: "lease",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: ALL,
-        subresources: &[],
-        strategy: &lease::Lease,
-        columns: &[NAME, text("Holder", "Who holds the lease"), AGE],
-        storage: ("coordination.k8s.io", "leases"),
-        conversion: None,
-    },
-];
+pub(super) static ROWS: &[Row] = &[Row {
+    group: "coordination.k8s.io",
+    version: "v1",
+    resource: "leases",
+    kind: "Lease",
+    singular: "lease",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    verbs: ALL,
+    subresources: &[],
+    strategy: &lease::Lease,
+    columns: &[NAME, text("Holder", "Who holds the lease"), AGE],
+    storage: ("coordination.k8s.io", "leases"),
+    conversion: None,
+}];
