@@ -6,6 +6,7 @@ mod custom;
 mod gnostic;
 mod parameters;
 mod paths;
+mod roots;
 mod schemas;
 
 use crate::{
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use client::Body;
 use http::{HeaderMap, HeaderValue, Response, header};
 use registry::Resource;
+use roots::Root;
 use schemas::{Defined, Dialect};
 use serde_json::{Map, Value, json};
 use std::{
@@ -129,6 +131,11 @@ impl Documents {
         kept.v3.get_or_init(|| {
             let mut built_in = self.built_in.lock().unwrap_or_else(PoisonError::into_inner);
             let mut tags = BTreeMap::new();
+            for root in kept.roots() {
+                let tag = built_in.entry(root.document.clone());
+                let tag = tag.or_insert_with(|| etag(&kept.v3_document(&root.document)));
+                tags.insert(root.document, tag.clone());
+            }
             for group in &kept.groups {
                 for version in &group.versions {
                     let path = document_path(&group.name, version);
@@ -175,6 +182,14 @@ impl Kept {
         all.filter(|resource| resource.group == group && resource.version == version).collect()
     }
 
+    /// The paths above the group versions; of groups, the built-in ones.
+    fn roots(&self) -> Vec<Root> {
+        let own = |group: &str| {
+            registry::resources().iter().any(|one| one.group == group) || REVIEWS.iter().any(|one| one.group == group)
+        };
+        roots::all(self.groups.iter().map(|group| group.name.as_str()).filter(|group| own(group)))
+    }
+
     /// Tells the paths of a group version.
     fn each_path(&self, group: &str, version: &str, dialect: Dialect, tell: &mut dyn FnMut(String, Value)) {
         paths::root(group, version, dialect, tell);
@@ -187,6 +202,7 @@ impl Kept {
     }
 
     fn v3_document(&self, path: &str) -> Bytes {
+        let root = self.roots().into_iter().find(|root| root.document == path);
         let mut parts = path.split('/').skip(1);
         let (group, version) = match (parts.next(), parts.next()) {
             (Some(group), Some(version)) => (group, version),
@@ -194,10 +210,18 @@ impl Kept {
         };
         let mut out = format!("{{\"openapi\":\"3.0.0\",\"info\":{},\"paths\":{{", info());
         let mut entries = Entries::default();
-        self.each_path(group, version, Dialect::V3, &mut |path, item| entries.add(&path, &item, &mut out));
+        let defined = match &root {
+            Some(root) => {
+                entries.add(&root.path(), &root.item(Dialect::V3), &mut out);
+                Defined::named(root.schema)
+            }
+            None => {
+                self.each_path(group, version, Dialect::V3, &mut |path, item| entries.add(&path, &item, &mut out));
+                Defined::of(&self.resources(group, version), &review_kinds(Some((group, version))))
+            }
+        };
         out.push_str("},\"components\":{\"schemas\":{");
         let mut entries = Entries::default();
-        let defined = Defined::of(&self.resources(group, version), &review_kinds(Some((group, version))));
         defined.each(Dialect::V3, |name, schema| entries.add(name, &schema, &mut out));
         out.push_str("}}}");
         out.into()
@@ -228,6 +252,9 @@ impl Kept {
     }
 
     fn each_v2_path(&self, tell: &mut dyn FnMut(String, Value)) {
+        for root in self.roots() {
+            tell(root.path(), root.item(Dialect::V2));
+        }
         for group in &self.groups {
             for version in &group.versions {
                 self.each_path(&group.name, version, Dialect::V2, tell);
@@ -236,7 +263,8 @@ impl Kept {
     }
 
     fn defined_v2(&self) -> Defined<'_> {
-        Defined::of(&self.snapshot.resources.iter().collect::<Vec<_>>(), &review_kinds(None))
+        let defined = Defined::of(&self.snapshot.resources.iter().collect::<Vec<_>>(), &review_kinds(None));
+        defined.and(self.roots().iter().filter_map(|root| root.schema))
     }
 
     fn v2_json_document(&self) -> Bytes {

@@ -78,6 +78,8 @@ static PATH_ITEM: &[Part] = &[
     ("put", 3, As::Message(OPERATION)),
     ("post", 4, As::Message(OPERATION)),
     ("delete", 5, As::Message(OPERATION)),
+    ("options", 6, As::Message(OPERATION)),
+    ("head", 7, As::Message(OPERATION)),
     ("patch", 8, As::Message(OPERATION)),
     ("parameters", 9, As::Parameters),
 ];

@@ -13,7 +13,7 @@ const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const RESOURCE_LIST: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList";
 /// Subresources that open a connection.
 const CONNECTED: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
-const MEDIA: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+pub(super) const MEDIA: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const WATCH_MEDIA: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 const PATCHES: [&str; 4] = [
     "application/apply-patch+yaml",
@@ -33,6 +33,8 @@ struct Place<'a> {
     /// Whether a namespace is in the path.
     in_namespace: bool,
     subresource: &'a str,
+    /// Whether a path to what is behind a proxy follows.
+    with_path: bool,
     is_custom: bool,
     /// The schema of the objects that go in and come out.
     schema: Option<String>,
@@ -41,17 +43,25 @@ struct Place<'a> {
 
 /// The resource list of a group version.
 pub(super) fn root(group: &str, version: &str, dialect: Dialect, tell: &mut dyn FnMut(String, Value)) {
+    let id = format!("get{}APIResources", camel(group, version));
+    let item = document(&tag(group, version), &id, Some(RESOURCE_LIST), &MEDIA, dialect);
+    tell(format!("{}/", base(group, version)), item);
+}
+
+/// The path of something that can only be read: of a schema, or text.
+pub(super) fn document(tag: &str, id: &str, schema: Option<&str>, media: &[&str], dialect: Dialect) -> Value {
     let mut operation = json!({
-        "tags": [tag(group, version)], "operationId": format!("get{}APIResources", camel(group, version)),
-        "description": "get available resources",
-        "responses": responses(&[("200", Some(RESOURCE_LIST.to_owned()))], &MEDIA, dialect),
+        "tags": [tag], "operationId": id,
+        "responses": responses(&[("200", schema.map(str::to_owned))], media, dialect),
     });
     if dialect == Dialect::V2 {
-        operation["consumes"] = json!(MEDIA);
-        operation["produces"] = json!(MEDIA);
+        if schema.is_some() {
+            operation["consumes"] = json!(media);
+        }
+        operation["produces"] = json!(media);
         operation["schemes"] = json!(["https"]);
     }
-    tell(format!("{}/", base(group, version)), json!({"get": operation}));
+    json!({"get": operation})
 }
 
 /// The path of a kind that only answers.
@@ -65,6 +75,7 @@ pub(super) fn review(review: &Review, dialect: Dialect, tell: &mut dyn FnMut(Str
         namespaced: review.namespaced,
         in_namespace: review.namespaced,
         subresource: "",
+        with_path: false,
         is_custom: false,
         schema: schemas::name_of(&gvk).map(str::to_owned),
         gvk,
@@ -91,6 +102,7 @@ pub(super) fn resource(resource: &Resource, dialect: Dialect, tell: &mut dyn FnM
         namespaced: resource.namespaced,
         in_namespace,
         subresource: "",
+        with_path: false,
         is_custom: resource.is_custom(),
         schema: schema.clone(),
         gvk: gvk.clone(),
@@ -119,6 +131,16 @@ pub(super) fn resource(resource: &Resource, dialect: Dialect, tell: &mut dyn FnM
     if resource.namespaced && resource.has_verb("list") {
         insert(format!("{base}/{}", resource.resource), &place(false), &[("get", "list")], &[]);
     }
+    // Deprecated by the parameter `watch`, and told all the same.
+    if resource.has_verb("watch") && !resource.is_custom() {
+        let watched = format!("{base}/watch{scope}/{}", resource.resource);
+        insert(watched.clone(), &own, &[("get", "watchlist")], &[]);
+        insert(format!("{watched}/{{name}}"), &own, &[("get", "watch")], std::slice::from_ref(&name));
+        if resource.namespaced {
+            let everywhere = format!("{base}/watch/{}", resource.resource);
+            insert(everywhere, &place(false), &[("get", "watchlist")], &[]);
+        }
+    }
 }
 
 type Part<'a> = (String, Place<'a>, Vec<(&'static str, &'static str)>, Vec<Value>);
@@ -130,12 +152,14 @@ fn subresource<'a>(
     collection: &str,
     name: &Value,
 ) -> Vec<Part<'a>> {
-    const METHODS: [(&str, &str, &str); 5] = [
+    const METHODS: [(&str, &str, &str); 7] = [
         ("get", "get", "get"),
         ("post", "create", "post"),
         ("put", "update", "put"),
         ("patch", "patch", "patch"),
         ("delete", "delete", "delete"),
+        ("head", "proxy", "head"),
+        ("options", "proxy", "options"),
     ];
     let connects = CONNECTED.contains(&sub.name);
     let gvk = Gvk::new(&sub.group, &sub.version, &sub.kind);
@@ -148,7 +172,7 @@ fn subresource<'a>(
     let place = Place { subresource: sub.name, schema, gvk, ..*own };
     let actions: Vec<_> = METHODS
         .iter()
-        .filter(|(_, verb, _)| sub.verbs.contains(verb))
+        .filter(|(_, verb, _)| sub.verbs.contains(verb) || *verb == sub.name)
         .map(|(method, _, action)| (*method, if connects { "connect" } else { *action }))
         .collect();
     let mut more = vec![name.clone()];
@@ -158,7 +182,14 @@ fn subresource<'a>(
         _ => {}
     }
     let path = format!("{collection}/{{name}}/{}", sub.name);
-    vec![(path, place, actions, more)]
+    let mut parts = Vec::new();
+    if sub.name == "proxy" {
+        let behind = [&more[..], &[parameters::path("path", own.dialect)]].concat();
+        let place = Place { with_path: true, schema: None, gvk: place.gvk.clone(), ..place };
+        parts.push((format!("{path}/{{path}}"), place, actions.clone(), behind));
+    }
+    parts.push((path, place, actions, more));
+    parts
 }
 
 impl Place<'_> {
@@ -173,6 +204,9 @@ impl Place<'_> {
         if !CONNECTED.contains(&self.subresource) {
             shared.push(parameters::query("pretty", self.dialect));
         }
+        if actions.iter().any(|(_, action)| action.starts_with("watch")) {
+            shared.extend(parameters::options("list").iter().map(|name| parameters::query(name, self.dialect)));
+        }
         item.insert("parameters".to_owned(), Value::Array(shared));
         Value::Object(item)
     }
@@ -183,6 +217,7 @@ impl Place<'_> {
         let own = self.schema.clone();
         let answers: Vec<(&str, Option<String>)> = match action {
             "list" => vec![("200", self.list_schema())],
+            "watch" | "watchlist" => vec![("200", Some(schemas::WATCH_EVENT.to_owned()))],
             "post" => vec![("200", own.clone()), ("201", own.clone()), ("202", own.clone())],
             "put" | "patch" => vec![("200", own.clone()), ("201", own.clone())],
             "delete" if registry::delete_answers_with_object(self.group, self.kind) => {
@@ -198,7 +233,7 @@ impl Place<'_> {
             _ if self.is_custom => vec![MEDIA[0], MEDIA[1]],
             _ => MEDIA.to_vec(),
         };
-        if action == "list" {
+        if matches!(action, "list" | "watch" | "watchlist") {
             media.extend(WATCH_MEDIA.iter().take(if self.is_custom { 1 } else { 2 }));
         }
         let body = match action {
@@ -270,11 +305,14 @@ impl Place<'_> {
             "post" => format!("create{group}"),
             "deletecollection" => format!("delete{group}Collection"),
             "connect" => format!("connect{group}{}", capital(method)),
+            "watchlist" => format!("watch{group}"),
             other => format!("{other}{group}"),
         };
         let scope = if self.in_namespace { "Namespaced" } else { "" };
         let everywhere = if self.namespaced && !self.in_namespace { "ForAllNamespaces" } else { "" };
-        format!("{start}{scope}{}{}{everywhere}", self.kind, capital(self.subresource))
+        let list = if action == "watchlist" { "List" } else { "" };
+        let behind = if self.with_path { "WithPath" } else { "" };
+        format!("{start}{scope}{}{}{list}{everywhere}{behind}", self.kind, capital(self.subresource))
     }
 }
 
@@ -284,14 +322,19 @@ fn base(group: &str, version: &str) -> String {
 
 /// `rbacAuthorization_v1`.
 fn tag(group: &str, version: &str) -> String {
+    format!("{}_{version}", group_tag(group))
+}
+
+/// `rbacAuthorization`.
+pub(super) fn group_tag(group: &str) -> String {
     let mut parts = group_words(group);
     let first = parts.next().unwrap_or_default();
     let rest: String = parts.map(capital).collect();
-    format!("{first}{rest}_{version}")
+    format!("{first}{rest}")
 }
 
 /// `RbacAuthorizationV1`.
-fn camel(group: &str, version: &str) -> String {
+pub(super) fn camel(group: &str, version: &str) -> String {
     let words: String = group_words(group).map(capital).collect();
     words + &capital(version)
 }

@@ -24,7 +24,7 @@ const SHARED: [&str; 4] = [
     "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
     "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
 ];
-const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+pub(super) const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const ANY_VALUE: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.";
 
 /// What a document defines.
@@ -60,6 +60,17 @@ impl<'a> Defined<'a> {
             }
         }
         defined
+    }
+
+    /// The definitions that these need.
+    pub(super) fn named(names: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { built_in: BTreeSet::new(), custom: BTreeMap::new() }.and(names)
+    }
+
+    /// With the definitions that these need.
+    pub(super) fn and(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        names.into_iter().for_each(|name| self.reach(Schema::named(name)));
+        self
     }
 
     /// Tells each definition, sorted by name.

@@ -255,3 +255,36 @@ async fn row_04_05_custom_kinds_are_published_and_taken_back() {
     assert!(f.get("/openapi/v2").await.ok()["definitions"].get("com.example.stable.v1.CronTab").is_none());
     assert!(f.get("/openapi/v3").await.ok()["paths"].get("apis/stable.example.com/v1").is_none());
 }
+
+#[tokio::test]
+async fn row_04_every_path_is_told() {
+    let f = Fixture::new().await;
+    let v2 = f.get("/openapi/v2").await.ok();
+    let index = f.get("/openapi/v3").await.ok();
+    for (path, id) in [
+        ("/api/", "getCoreAPIVersions"),
+        ("/apis/", "getAPIVersions"),
+        ("/apis/apps/", "getAppsAPIGroup"),
+        ("/apis/rbac.authorization.k8s.io/", "getRbacAuthorizationAPIGroup"),
+        ("/version/", "getCodeVersion"),
+        ("/.well-known/openid-configuration/", "getServiceAccountIssuerOpenIDConfiguration"),
+        ("/openid/v1/jwks/", "getServiceAccountIssuerOpenIDKeyset"),
+    ] {
+        assert_eq!(v2["paths"][path]["get"]["operationId"], id, "{path}");
+        let url = index["paths"][path.trim_matches('/')]["serverRelativeURL"].as_str().unwrap_or_default();
+        let v3 = f.get(url).await.ok();
+        assert_eq!(v3["paths"][path]["get"]["operationId"], id, "{path} {url}");
+    }
+    let pods = "namespaces/{namespace}/pods";
+    for (path, methods, id) in [
+        (format!("/api/v1/{pods}/{{name}}/proxy"), 7, "connectCoreV1GetNamespacedPodProxy"),
+        (format!("/api/v1/{pods}/{{name}}/proxy/{{path}}"), 7, "connectCoreV1GetNamespacedPodProxyWithPath"),
+        (format!("/api/v1/watch/{pods}"), 1, "watchCoreV1NamespacedPodList"),
+        (format!("/api/v1/watch/{pods}/{{name}}"), 1, "watchCoreV1NamespacedPod"),
+        ("/api/v1/watch/pods".to_owned(), 1, "watchCoreV1PodListForAllNamespaces"),
+        ("/api/v1/watch/nodes".to_owned(), 1, "watchCoreV1NodeList"),
+    ] {
+        let item = v2["paths"][&path].as_object().unwrap();
+        assert_eq!((item.len(), &item["get"]["operationId"]), (methods + 1, &json!(id)), "{path}");
+    }
+}
