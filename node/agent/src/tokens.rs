@@ -10,8 +10,6 @@ use pod::volume::{Part, Source, Token, Volume};
 
 /// Share of a token's life after which it is replaced, in percent.
 const REFRESH_PERCENT: i64 = 80;
-/// The audience the API server itself accepts.
-const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The tokens of one pod, with when each is to be replaced.
 #[derive(Default)]
@@ -64,7 +62,8 @@ async fn request(client: &Client, pod: &Pod, token: &Token) -> Result<(String, T
     let account = account.unwrap_or("default");
     let body = TokenRequest {
         spec: Some(TokenRequestSpec {
-            audiences: Some(vec![token.audience.clone().unwrap_or_else(|| API_AUDIENCE.to_owned())]),
+            // None: the server's own, which a node may ask for in no other way.
+            audiences: token.audience.clone().map(|audience| vec![audience]),
             expiration_seconds: Some(token.expiration_seconds),
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".to_owned()),

@@ -1,5 +1,7 @@
 //! serviceaccounts/token: a token for the account, for an audience, for a while, perhaps bound to an object.
 
+mod audience;
+
 use crate::{
     auth::token::{self, Bound, Grant},
     generic::{
@@ -43,10 +45,10 @@ pub(super) async fn create(context: &mut Context<'_>, body: &Bytes) -> Result<Re
         .flatten()
         .filter_map(|audience| audience.as_str().map(str::to_owned))
         .collect();
+    let bound = bound(context, &gvk, &request["spec"]["boundObjectRef"], &audiences).await?;
     if audiences.is_empty() {
         audiences.push(issuer.clone());
     }
-    let bound = bound(context, &gvk, &request["spec"]["boundObjectRef"]).await?;
     let extended = asked == WARNED_S && bound.iter().any(|b| b.kind == "pod") && audiences == [issuer.as_str()];
     let seconds = if extended { GRANTED_S } else { asked.min(GRANTED_S) };
     let now = process::now();
@@ -107,8 +109,13 @@ fn validate(context: &Context<'_>, gvk: &Gvk, request: &Value, seconds: i64) -> 
 }
 
 /// What a token is to be bound to; it must be there, with the uid asked for, and a pod must run as the account. A pod's
-/// token also names the pod's node. A node may only ask for tokens bound to its own pods.
-async fn bound(context: &Context<'_>, gvk: &Gvk, reference: &Value) -> Result<Vec<Bound>, Status> {
+/// token also names the pod's node. A node may only ask for tokens bound to its own pods, and for audiences that these name.
+async fn bound(
+    context: &Context<'_>,
+    gvk: &Gvk,
+    reference: &Value,
+    audiences: &[String],
+) -> Result<Vec<Bound>, Status> {
     let forbid = |what: &str| Err(Status::forbidden(&context.resource.gvr(), &context.target.name, what));
     if !reference.is_object() {
         return match context.user.node() {
@@ -161,10 +168,11 @@ async fn bound(context: &Context<'_>, gvk: &Gvk, reference: &Value) -> Result<Ve
             context.target.name
         )));
     }
-    if let Some(node) = context.user.node()
-        && object["spec"]["nodeName"] != node
-    {
-        return forbid("node requested token bound to a pod scheduled on a different node");
+    if let Some(node) = context.user.node() {
+        if object["spec"]["nodeName"] != node {
+            return forbid("node requested token bound to a pod scheduled on a different node");
+        }
+        audience::check(context, &object, audiences).await?;
     }
     let mut bound = vec![Bound { kind: kind.to_owned(), name: name.to_owned(), uid: uid.to_owned() }];
     if let Some(node) = object["spec"]["nodeName"].as_str().filter(|node| kind == "pod" && !node.is_empty()) {

@@ -97,18 +97,37 @@ async fn a_node_sees_its_own_pods_and_what_they_mention() {
     let mut uids = Vec::new();
     for (name, node, secret) in [("mine", "n1", "s1"), ("theirs", "n2", "s2")] {
         let mut object = pod(name);
-        object["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": secret}}]);
+        object["spec"]["volumes"] = json!([
+            {"name": "v", "secret": {"secretName": secret}},
+            {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"audience": "vault", "path": "t"}}]}},
+            {"name": "d", "csi": {"driver": "disk.example.com"}},
+        ]);
         uids.push(f.post(PODS, object).await.ok()["metadata"]["uid"].clone());
         let target = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": node}});
         f.post(&format!("{PODS}/{name}/binding"), target).await.ok();
         f.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": secret}})).await.ok();
         f.post("/api/v1/nodes", json!({"metadata": {"name": node}})).await.ok();
     }
+    let driver = json!({"metadata": {"name": "disk.example.com"}, "spec": {"tokenRequests": [{"audience": "disk"}]}});
+    f.post("/apis/storage.k8s.io/v1/csidrivers", driver).await.ok();
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["granted"], "verbs": ["request-serviceaccounts-token-audience"]}]);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    f.post(&format!("{rbac}/clusterroles"), json!({"metadata": {"name": "granted"}, "rules": rules})).await.ok();
+    let binding = json!({"metadata": {"name": "granted"}, "subjects": [{"kind": "Group", "name": "system:nodes",
+        "apiGroup": "rbac.authorization.k8s.io"}], "roleRef": {"apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole", "name": "granted"}});
+    f.post(&format!("{rbac}/clusterrolebindings"), binding).await.ok();
     let node = f.as_user("system:node:n1", &["system:nodes"]);
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let lease = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
     let token =
         json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "mine", "uid": uids[0]}}});
+    let audience = |name: &str| {
+        let mut asked = token.clone();
+        asked["spec"]["audiences"] = json!([name]);
+        asked
+    };
     let stolen =
         json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "theirs", "uid": uids[1]}}});
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
@@ -129,7 +148,11 @@ async fn a_node_sees_its_own_pods_and_what_they_mention() {
         ("GET", "/api/v1/namespaces/default/secrets/s2".to_owned(), Value::Null, 403),
         ("GET", "/api/v1/namespaces/default/secrets".to_owned(), Value::Null, 403),
         ("GET", "/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Ds1".to_owned(), Value::Null, 200),
-        ("POST", format!("{accounts}/default/token"), token, 201),
+        ("POST", format!("{accounts}/default/token"), token.clone(), 201),
+        ("POST", format!("{accounts}/default/token"), audience("vault"), 201),
+        ("POST", format!("{accounts}/default/token"), audience("disk"), 201),
+        ("POST", format!("{accounts}/default/token"), audience("granted"), 201),
+        ("POST", format!("{accounts}/default/token"), audience("other"), 403),
         ("POST", format!("{accounts}/default/token"), stolen, 403),
         ("POST", format!("{accounts}/default/token"), json!({"spec": {}}), 403),
         ("POST", leases.to_owned(), lease("n1"), 201),
