@@ -206,7 +206,8 @@ async fn on(target: &Target, sizes: &Sizes, only: &Only) -> anyhow::Result<Figur
         }
     }
     if only.has("watch") {
-        for paced in [None, Some((sizes.updates / 10).max(50))] {
+        // The second pace is a little over the goal of 500,000 deliveries a second: the last one's lag counts in its time.
+        for paced in [None, Some((sizes.updates * 52 / 100).max(50)), Some((sizes.updates / 10).max(50))] {
             let fan_out = fanout::run(target, "bench", sizes.watchers, sizes.updates, paced).await?;
             say(format_args!(
                 "watch, {} watchers x {} updates{}: {:.0} deliveries/s, lag p50 {} us p99 {} us, {} wrong",
