@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use serde_json::Value;
 
-use crate::run::{cargo, step, stream};
+use crate::run::{capture, cargo, step, stream};
 use crate::{ebpf, paths};
 
 /// How user space is compiled.
@@ -73,20 +74,39 @@ pub fn binary(profile: Profile) -> PathBuf {
     paths::target().join(profile.directory()).join("gannet")
 }
 
+/// Static programs run in an image or a guest that holds nothing else. Naming the target keeps the flags from build scripts.
+const STATIC: [(&str, &str); 1] = [("RUSTFLAGS", "-C target-feature=+crt-static")];
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// A static `hello`, for an image that holds nothing else.
 pub fn static_hello() -> anyhow::Result<PathBuf> {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    stream(inner_cargo().env("RUSTFLAGS", "-C target-feature=+crt-static").args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "hello",
-        "--target",
-        TARGET,
-    ]))
-    .context("cannot build examples/hello")?;
+    let mut build = inner_cargo();
+    build.envs(STATIC).args(["build", "--quiet", "--release", "--package", "hello", "--target", TARGET]);
+    stream(&mut build).context("cannot build examples/hello")?;
     Ok(paths::target().join(TARGET).join("release/hello"))
+}
+
+/// Static builds of some of kernel-tests' programs and of one of its tests: each by its name.
+pub fn static_kernel_tests(programs: &[&str], test: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut build = inner_cargo();
+    build.envs(STATIC).args(["test", "--quiet", "--release", "--no-run", "--package", "kernel-tests"]);
+    build.args(["--target", TARGET, "--message-format", "json"]);
+    // With a test, cargo builds the package's programs too.
+    build.args(["--test", test]);
+    let messages = capture(&mut build).context("cannot build kernel-tests")?;
+    let mut found = Vec::new();
+    for message in messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let name = message["target"]["name"].as_str().unwrap_or_default();
+        let wanted = (name == test && message["profile"]["test"] == true)
+            || (programs.contains(&name) && message["profile"]["test"] == false);
+        if let (Some(executable), true) = (message["executable"].as_str(), wanted) {
+            found.push((name.to_owned(), PathBuf::from(executable)));
+        }
+    }
+    if found.len() != programs.len() + 1 {
+        bail!("cargo built {} of {} programs of kernel-tests", found.len(), programs.len() + 1);
+    }
+    Ok(found)
 }
 
 /// A cargo whose output goes to the shared target directory.

@@ -14,6 +14,7 @@ mod setup;
 mod test;
 mod tidy;
 mod up;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -50,10 +51,12 @@ enum Task {
     Down,
     /// Run every test
     Test {
-        /// More cases and longer runs
+        /// More cases, longer runs, and other kernels under qemu
         #[arg(long)]
         long: bool,
     },
+    /// Boot Debian's kernels under qemu, load every BPF program there, compare them packet by packet with the host
+    Vm(vm::Arguments),
     /// Measure: nanoseconds a packet, connections through a Service, or the API under load
     Bench {
         /// What to measure
@@ -100,6 +103,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Up { nodes } => up::up(nodes),
         Task::Down => up::down(),
         Task::Test { long } => test::run(if long { test::Extent::Long } else { test::Extent::Usual }),
+        Task::Vm(arguments) => vm::run(&arguments),
         Task::Bench { what } => bench::run(&what),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Tidy => tidy::run(),

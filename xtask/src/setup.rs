@@ -3,6 +3,7 @@
 mod apt;
 mod bpf_linker;
 mod rust_src;
+pub mod suite;
 
 use anyhow::bail;
 
@@ -44,6 +45,8 @@ const BUILD_PACKAGES: &[&str] = &[
 const RUN_PACKAGES: &[&str] = &["containerd", "runc", "busybox-static"];
 /// Packages that only tests call.
 const TEST_PACKAGES: &[&str] = &["iproute2", "nftables", "iptables", "bsdutils", "procps", "etcd-server"];
+/// Packages that boot other kernels.
+const VM_PACKAGES: &[&str] = &["qemu-system-x86"];
 
 const STEPS: &[Step] = &[
     Step {
@@ -60,6 +63,11 @@ const STEPS: &[Step] = &[
         name: "test programs",
         run: || apt::install(TEST_PACKAGES),
         fix: "apt-get update && apt-get install iproute2 nftables iptables bsdutils procps etcd-server",
+    },
+    Step {
+        name: "qemu, which boots other kernels",
+        run: || apt::install(VM_PACKAGES),
+        fix: "apt-get update && apt-get install --no-install-recommends qemu-system-x86",
     },
     Step { name: "kubectl", run: kubectl, fix: "apt-get install kubernetes-client, or put a kubectl on PATH" },
     Step {

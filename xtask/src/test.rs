@@ -7,14 +7,14 @@ use anyhow::{Context as _, bail};
 
 use crate::build::{self, BPF_OBJECT, Profile};
 use crate::run::{step, stream};
-use crate::{ebpf, images, paths, setup, tidy};
+use crate::{ebpf, images, paths, setup, tidy, vm};
 
 /// How much to run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// What a change must pass.
     Usual,
-    /// More generated cases, more seeds.
+    /// More generated cases, more seeds, other kernels.
     Long,
 }
 
@@ -56,6 +56,9 @@ pub fn run(extent: Extent) -> anyhow::Result<()> {
     ]);
     if extent == Extent::Long {
         tests.env("GANNET_TEST_LONG", "1").env("PROPTEST_CASES", LONG_CASES);
+    }
+    if extent == Extent::Long {
+        counts.check("other kernels", vm::every_kernel());
     }
     let robustness = std::thread::spawn(move || robustness(extent));
     counts.add(&mut tests)?;

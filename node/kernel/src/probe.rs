@@ -1,12 +1,14 @@
-//! What the kernel and our rights must offer, tried for real in a scratch network namespace.
-use std::fs;
-use std::os::fd::AsFd;
-use std::path::Path;
+//! What the kernel and our rights offer, tried for real in a scratch network namespace.
+//!
+//! A trial makes the kernel load the module that it needs, as using the feature would.
+mod devices;
+mod machine;
+mod programs;
+mod table;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::netlink::{Netlink, PeerPlace, Veth};
-use crate::{bpf, cgroup};
+use crate::netlink::Netlink;
 
 /// A feature that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,80 +26,84 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// Capabilities of capabilities(7) by bit.
-const CAPABILITIES: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (39, "CAP_BPF")];
+/// How much Gannet depends on a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// No node starts without it.
+    Required,
+    /// Something is slower, or is not there; [`Feature::without`] says what.
+    Optional,
+}
 
-const FILE_SYSTEMS: [(&str, &str); 3] = [
-    ("bpf", "use a kernel with CONFIG_BPF_SYSCALL"),
-    ("cgroup2", "use a kernel with CONFIG_CGROUPS"),
-    ("overlay", "load the overlay module or use a kernel with CONFIG_OVERLAY_FS"),
-];
+/// Something that Gannet uses, or would, and whether it is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    pub name: &'static str,
+    pub need: Need,
+    /// How the trial failed; none if the feature is here.
+    pub absent: Option<String>,
+    /// What Gannet does when it is absent.
+    pub without: &'static str,
+    /// What brings it.
+    pub fix: &'static str,
+}
+
+/// A feature and how to try it.
+struct Trial {
+    name: &'static str,
+    need: Need,
+    without: &'static str,
+    fix: &'static str,
+    run: fn(&Scratch) -> Result<(), String>,
+}
+
+/// The namespace that trials share: a veth pair by the names of `devices` if the kernel has veth.
+struct Scratch {
+    netlink: Result<Netlink, String>,
+}
 
 /// Everything a node needs that is not there; empty when it can start.
 pub fn probe() -> Vec<Missing> {
-    let mut missing = Vec::new();
-    let mut miss = |feature, reason: String, fix| missing.push(Missing { feature, reason, fix });
-
-    let effective = effective_capabilities();
-    for (bit, name) in CAPABILITIES {
-        if effective & (1 << bit) == 0 {
-            miss(name, "this process does not have it".into(), "run as root or with the capability");
-        }
-    }
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        let reason = "/sys/kernel/btf/vmlinux is absent".into();
-        miss("BTF", reason, "use a kernel with CONFIG_DEBUG_INFO_BTF");
-    }
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    for (name, fix) in FILE_SYSTEMS {
-        if !known.lines().any(|line| line.split_whitespace().next_back() == Some(name)) {
-            miss(name, "not in /proc/filesystems".into(), fix);
-        }
-    }
-    if let Err(e) = cgroup::v2_mount() {
-        miss("cgroup v2", e.to_string(), "mount the hierarchy");
-    }
-    match std::thread::spawn(scratch).join() {
-        Ok(found) => missing.extend(found),
-        Err(_) => missing.push(Missing {
-            feature: "network namespaces",
-            reason: "the probe died".into(),
-            fix: "report this as a bug",
-        }),
-    }
-    missing
+    let required = table::TRIALS.iter().filter(|trial| trial.need == Need::Required);
+    let absent =
+        |feature: Feature| feature.absent.map(|reason| Missing { feature: feature.name, reason, fix: feature.fix });
+    try_all(required.collect()).into_iter().filter_map(absent).collect()
 }
 
-/// Tries devices and tcx in a namespace that dies with the thread.
-fn scratch() -> Vec<Missing> {
-    let lacking = |feature, reason: String, fix| Missing { feature, reason, fix };
-    if let Err(e) = unshare(CloneFlags::CLONE_NEWNET) {
-        let fix = "run as root on a kernel with CONFIG_NET_NS";
-        return vec![lacking("network namespaces", e.to_string(), fix)];
-    }
-    let netlink = match Netlink::here() {
-        Ok(netlink) => netlink,
-        Err(e) => return vec![lacking("route netlink", e.to_string(), "use a kernel with CONFIG_INET")],
+/// Tries every feature, in the order of a report.
+pub fn features() -> Vec<Feature> {
+    try_all(table::TRIALS.iter().collect())
+}
+
+/// The namespace is that of a thread, and dies with it.
+fn try_all(trials: Vec<&'static Trial>) -> Vec<Feature> {
+    let on_thread = trials.clone();
+    let outcomes = std::thread::spawn(move || {
+        let scratch = Scratch {
+            netlink: unshare(CloneFlags::CLONE_NEWNET).map_err(text).and_then(|()| Netlink::here().map_err(text)),
+        };
+        on_thread.iter().map(|trial| (trial.run)(&scratch).err()).collect::<Vec<_>>()
+    });
+    let outcomes = outcomes.join().unwrap_or_else(|_| vec![Some("the trial died: a bug".to_owned()); trials.len()]);
+    let feature = |(trial, absent): (&Trial, Option<String>)| Feature {
+        name: trial.name,
+        need: trial.need,
+        absent,
+        without: trial.without,
+        fix: trial.fix,
     };
-    let mut missing = Vec::new();
-    let veth =
-        Veth { name: "probe0", mac: None, peer_name: "probe1", peer_mac: None, peer: PeerPlace::Here, mtu: None };
-    if let Err(e) = netlink.add_veth(&veth) {
-        missing.push(lacking("veth", e.to_string(), "load the veth module (CONFIG_VETH)"));
-    }
-    if let Err(e) = netlink.add_vxlan_external("probe2", 4789, None) {
-        missing.push(lacking("VXLAN", e.to_string(), "load the vxlan module (CONFIG_VXLAN)"));
-    }
-    const BPF_TCX_INGRESS: u32 = 46;
-    let tcx = bpf::load_empty_classifier().and_then(|program| bpf::link_create(program.as_fd(), 1, BPF_TCX_INGRESS));
-    if let Err(e) = tcx {
-        missing.push(lacking("tcx", e.to_string(), "use Linux 6.6 or newer"));
-    }
-    missing
+    trials.into_iter().zip(outcomes).map(feature).collect()
 }
 
-fn effective_capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+impl Scratch {
+    fn netlink(&self) -> Result<&Netlink, String> {
+        self.netlink.as_ref().map_err(Clone::clone)
+    }
 }
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,4 +4,5 @@
 
 pub mod load;
 pub mod run;
+pub mod stack;
 pub mod tables;

@@ -13,6 +13,8 @@ use packet::host::{Dice, Memory, apply, step, world};
 const SEEDS: u64 = 16;
 const PACKETS: u32 = 1_000;
 const LONG_SEEDS: u64 = 400;
+/// Another number of seeds, for a machine that is slow.
+const SEEDS_VARIABLE: &str = "GANNET_TEST_SEEDS";
 
 fn open() -> Ebpf {
     let mut bpf = load::open(Inputs::TestRun).expect("the object opens");
@@ -44,7 +46,8 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
 #[test]
 fn host_and_kernel_agree_on_every_packet() {
     let mut bpf = open();
-    let seeds = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
+    let usual = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
+    let seeds = std::env::var(SEEDS_VARIABLE).map_or(usual, |number| number.parse().expect("a number of seeds"));
     let mut seen = [0_u32; 7];
     for seed in 0..seeds {
         let mut memory = world();
@@ -69,5 +72,5 @@ fn host_and_kernel_agree_on_every_packet() {
         compare(&bpf, &memory, &format!("after seed {seed}"));
     }
     println!("pass, drop, peer, neigh, tunnel, key, redirect: {seen:?}");
-    assert!(seen.iter().all(|n| *n > 30), "every verdict is met often: {seen:?}");
+    assert!(seen.iter().all(|n| u64::from(*n) > 2 * seeds), "every verdict is met often: {seen:?}");
 }

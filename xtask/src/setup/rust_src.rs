@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::{Done, apt};
+use super::Done;
+use super::suite::Suite;
 use crate::paths;
 use crate::run::{capture, command};
 
@@ -38,55 +39,15 @@ pub fn install() -> anyhow::Result<Done> {
     Ok(Done::Installed)
 }
 
-/// Downloads and unpacks Debian's `rust-src` of this toolchain's version with a private apt configuration: nothing is
-/// installed and the machine's own apt lists stay as they are.
+/// Downloads and unpacks Debian's `rust-src` of this toolchain's version.
 fn from_debian() -> anyhow::Result<PathBuf> {
     let version = toolchain_version()?;
     let root = paths::cache().join("rust-src").join(&version);
     if let Some(library) = find_library(&root) {
         return Ok(library);
     }
-    if !apt::running_as_root() {
-        bail!("not root: apt-get cannot download the package");
-    }
-    fs::create_dir_all(root.join("lists/partial"))?;
-    let list = root.join("sources.list");
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&list, format!("deb [signed-by={keyring}] {} {SUITE} main\n", apt::mirror()?))?;
-    let private = [
-        format!("Dir::Etc::sourcelist={}", list.display()),
-        "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        format!("Dir::State::lists={}", root.join("lists").display()),
-        format!("Dir::Cache::pkgcache={}", root.join("pkgcache.bin").display()),
-        format!("Dir::Cache::srcpkgcache={}", root.join("srcpkgcache.bin").display()),
-        "APT::Sandbox::User=root".to_owned(),
-    ];
-    let apt = || {
-        let mut apt = apt::apt();
-        apt.current_dir(&root);
-        for option in &private {
-            apt.args(["-o", option]);
-        }
-        apt
-    };
-    if capture(apt().arg("update")).is_err() || capture(apt().args(["download", &wanted(&version)])).is_err() {
-        // An older keyring does not know the newer suite's key: the package's own hash is all there is to check then.
-        fs::write(&list, format!("deb [trusted=yes] {} {SUITE} main\n", apt::mirror()?))?;
-        capture(apt().arg("update"))?;
-        capture(apt().args(["download", &wanted(&version)]))?;
-    }
-    let package = fs::read_dir(&root)?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no package")?;
-    capture(command("dpkg").arg("-x").arg(&package).arg(root.join("tree")))?;
-    fs::remove_file(&package)?;
+    Suite::open(SUITE, &root)?.unpack(&[format!("rust-src={version}*")])?;
     find_library(&root).context("the package holds no usr/src/rustc-*/library")
-}
-
-fn wanted(version: &str) -> String {
-    format!("rust-src={version}*")
 }
 
 fn find_library(root: &Path) -> Option<PathBuf> {

@@ -29,7 +29,9 @@ use links::Links;
 use object::Object;
 use table::Table;
 
-pub(crate) use sys::{link_create, load_empty_classifier};
+pub(crate) use sys::{
+    bpf as bpf_call, link_create, link_update, load_empty_classifier, owned as bpf_owned, update_batch,
+};
 
 /// Why the data plane could not do something.
 #[derive(Debug, thiserror::Error)]

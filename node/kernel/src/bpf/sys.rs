@@ -86,13 +86,15 @@ struct ProgLoad {
     license: u64,
 }
 
-fn bpf<T>(cmd: bpf_cmd, attr: &mut T) -> io::Result<i64> {
+/// bpf(2) with a prefix of `union bpf_attr`; any pointers in it are live for the call.
+pub fn bpf<T>(cmd: bpf_cmd, attr: &mut T) -> io::Result<i64> {
     // SAFETY: `attr` is a live repr(C) prefix of union bpf_attr of the given size; pointers in it are live for the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, cmd as u32, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn owned(fd: i64) -> OwnedFd {
+/// The descriptor that a call has just made.
+pub fn owned(fd: i64) -> OwnedFd {
     // SAFETY: the call that returned it made it for us alone.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }

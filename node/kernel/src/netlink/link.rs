@@ -3,9 +3,12 @@ use std::fmt;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoGeneve, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
 use super::{Error, Netlink};
@@ -124,6 +127,28 @@ impl Netlink {
             link = link.address(mac.0.to_vec());
         }
         self.new_link(&format!("create VXLAN device {name} on UDP port {port}"), link.build())
+    }
+
+    /// Makes a Geneve device in external (collect metadata) mode.
+    pub fn add_geneve_external(&self, name: &str, port: u16) -> Result<(), Error> {
+        let data = InfoData::Geneve(vec![InfoGeneve::Port(port), InfoGeneve::CollectMetadata]);
+        let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Geneve).name(name.to_owned());
+        self.new_link(&format!("create Geneve device {name} on UDP port {port}"), link.set_info_data(data).build())
+    }
+
+    /// Makes a device of a kind that needs no attributes of its own.
+    pub fn add_kind(&self, name: &str, kind: &str) -> Result<(), Error> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Other(kind.to_owned()));
+        self.new_link(&format!("create {kind} device {name}"), link.name(name.to_owned()).build())
+    }
+
+    /// Makes `kind` the queueing discipline that an interface sends through.
+    pub fn replace_root_queue(&self, name: &str, kind: &str) -> Result<(), Error> {
+        let mut message = TcMessage::with_index(self.link(name)?.index as i32);
+        message.header.parent = TcHandle::ROOT;
+        message.attributes.push(TcAttribute::Kind(kind.to_owned()));
+        let what = format!("queue {name} by {kind}");
+        self.change(&what, RouteNetlinkMessage::NewQueueDiscipline(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Brings an interface up.
