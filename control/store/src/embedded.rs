@@ -1,6 +1,13 @@
-//! The durable engine: one redb file, one writer thread, group commit.
+//! The durable engine: one file, a log that begins with a base and is replaced by a shorter one when most of it is
+//! history; one writer thread, group commit. The entries are all in memory, so the disk is only ever appended to, and
+//! read when the store is opened.
 
-mod disk;
+mod compaction;
+mod frame;
+mod load;
+mod log;
+mod old;
+mod storage;
 mod writer;
 
 use std::path::Path;
@@ -13,16 +20,19 @@ use tokio::sync::{mpsc, oneshot};
 use crate::state::State;
 use crate::types::{check_size, fitted};
 use crate::{Backend, Config, Entry, Error, Expect, Op, OpenError, Revision, Snapshot, Watch};
-use disk::Disk;
+use log::Log;
+use storage::Storage;
 use writer::Request;
 
 /// Commits that may wait for the writer; further callers wait for room.
 const QUEUE_COMMITS: usize = 1024;
+/// What the file may have beyond twice what is live: a small store is not rewritten all the time.
+const SLACK_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Opens the store in the file at `path`, or creates it.
 ///
-/// The whole state is read and verified against its digest, and kept in memory. The window of events starts empty: a
-/// restart costs watchers one new list.
+/// The whole state is read and checked, and kept in memory. The window of events starts empty: a restart costs watchers
+/// one new list. A file of format 1 is replaced by one of the present format.
 ///
 /// # Errors
 /// See [`OpenError`]. Nothing is written when the content is not accepted.
@@ -35,7 +45,21 @@ pub fn embedded(path: &Path) -> Result<Arc<dyn Backend>, OpenError> {
 /// # Errors
 /// As [`embedded`].
 pub fn embedded_with(path: &Path, config: Config) -> Result<Arc<dyn Backend>, OpenError> {
-    Ok(Arc::new(Embedded::start(Disk::open_file(path)?, config)?))
+    Ok(Arc::new(Embedded::start(open_file(path)?, config, SLACK_BYTES)?))
+}
+
+/// Opens the file, if there is none makes one.
+fn open_file(path: &Path) -> Result<Arc<dyn Storage>, OpenError> {
+    if let Some(file) = storage::open(path)?
+        && old::is_old(&file)?
+    {
+        old::replace(&file)?;
+    }
+    if !path.try_exists()? {
+        storage::make(path, log::create)?;
+    }
+    let file = storage::open(path)?.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+    Ok(Arc::new(file))
 }
 
 #[derive(Debug)]
@@ -47,15 +71,16 @@ struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the engine on an open disk.
-    fn start(disk: Disk, config: Config) -> Result<Embedded, OpenError> {
-        let loaded = disk.load()?;
+    /// Starts the engine on what is in `storage`.
+    fn start(storage: Arc<dyn Storage>, config: Config, slack_bytes: u64) -> Result<Embedded, OpenError> {
+        let loaded = load::load(&storage)?;
         tracing::info!(revision = loaded.revision.0, entries = loaded.entries.len(), "store opened");
+        let log = Log::new(storage, loaded.end, loaded.live_bytes, slack_bytes);
         let state = Arc::new(State::new(config, loaded.entries, loaded.revision));
         let (sender, receiver) = mpsc::channel(QUEUE_COMMITS);
         let writer = process::spawn_thread("store-writer", {
             let state = Arc::clone(&state);
-            move || writer::run(disk, loaded.digest, &state, receiver)
+            move || writer::run(log, &state, receiver)
         })?;
         Ok(Embedded { state, requests: Some(sender), writer: Mutex::new(Some(writer)) })
     }

@@ -96,8 +96,8 @@ pub enum OpenError {
         /// What this version reads and writes.
         known: u32,
     },
-    /// The engine failed.
-    #[error("opening the store: {0}")]
+    /// The database of an older version could not be read.
+    #[error("opening the store of an older version: {0}")]
     Engine(#[from] redb::Error),
     /// The file system failed.
     #[error("opening the store: {0}")]
@@ -107,16 +107,22 @@ pub enum OpenError {
 /// What does not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
-    /// The engine found a damaged page.
+    /// The head of the file.
+    #[error("the head of the file is damaged")]
+    Head,
+    /// Some frame of the file, or the order of frames.
+    #[error("a part of the file is damaged or missing")]
+    Frame,
+    /// A page of an older version's database.
     #[error("a page is damaged")]
     Page,
-    /// The state record is absent or damaged.
+    /// The state record of an older version's database is absent or damaged.
     #[error("the state record is damaged")]
     State,
-    /// An entry is too short to be one, or its key is no text.
+    /// An entry of an older version's database is too short to be one.
     #[error("an entry is damaged")]
     Entry,
-    /// The entries are not those the state record counts.
+    /// The entries of an older version's database are not those that its state record counts.
     #[error("the entries do not match their digest")]
     Digest,
 }

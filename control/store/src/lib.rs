@@ -2,7 +2,7 @@
 //! HTTP and there are no object types. One [`Backend`] trait, one conformance suite, several engines:
 //!
 //! - [`memory`]: for tests and simulations; single-threaded and deterministic.
-//! - [`embedded`]: durable, one file (redb); an acknowledged write is on disk.
+//! - [`embedded`]: durable, one file; an acknowledged write is on disk.
 //! - [`etcd`]: durable, in an etcd cluster that several control planes may share.
 //!
 //! All keep the current state and a bounded window of events in memory ([`state`]); reads never touch the disk.
@@ -14,6 +14,8 @@
 //! Threads of the embedded engine: `store-writer` (one), which receives every commit from a bounded queue, writes as
 //! many as are waiting in one transaction with one fsync, publishes them to readers and watchers, then answers. A
 //! failed transaction stops the engine for good: nothing is retried, every later call is [`Error::Stopped`].
+//! `store-compactor` (at most one, at times): writes the entries to the file's successor, see `embedded/compaction.rs`;
+//! the writer asks whether it has ended. `store-remover` (after a compaction) closes the file before.
 
 mod backend;
 mod embedded;

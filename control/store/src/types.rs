@@ -1,6 +1,6 @@
 //! What goes in and comes out.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -35,7 +35,6 @@ pub struct Event {
     pub value: Option<Bytes>,
     /// What was there before; `None`: the key was created.
     pub prev: Option<Entry>,
-    served: OnceLock<Bytes>,
 }
 
 /// What a commit requires of the key's present state.
@@ -96,25 +95,16 @@ impl Default for Config {
 }
 
 impl Event {
-    /// An event that tells this; `served` of it is its own.
+    /// An event that tells this.
     pub fn new(key: Arc<str>, revision: Revision, value: Option<Bytes>, prev: Option<Entry>) -> Event {
-        Event { key, revision, value, prev, served: OnceLock::new() }
-    }
-
-    /// The object's bytes as served: the new value, or for a deletion the last one, passed with this event's revision
-    /// through `splice`. Made once and shared by all watches, so every caller must pass the same function.
-    pub fn served(&self, splice: impl FnOnce(&[u8], Revision) -> Bytes) -> Bytes {
-        let stored = self.value.as_ref().or(self.prev.as_ref().map(|prev| &prev.value));
-        let stored = stored.expect("an event creates, changes or deletes a value");
-        self.served.get_or_init(|| splice(stored, self.revision)).clone()
+        Event { key, revision, value, prev }
     }
 
     /// Bytes of values this event keeps alive at most.
     pub(crate) fn size_bytes(&self) -> usize {
         let new = self.value.as_ref().map_or(0, Bytes::len);
         let old = self.prev.as_ref().map_or(0, |prev| prev.value.len());
-        // New or old bytes are held once more when served.
-        self.key.len() + new + old + new.max(old)
+        self.key.len() + new + old
     }
 }
 

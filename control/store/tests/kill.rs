@@ -10,6 +10,8 @@ use store::{Expect, Op, Revision};
 const FILE: &str = "GANNET_TEST_STORE_FILE";
 /// Kills in a row, each on the file that the one before left.
 const ROUNDS: usize = 6;
+/// What two of the writers rewrite: every 60 such writes or so the file is compacted, so kills meet that, too.
+const REWRITTEN_BYTES: usize = 256 * 1024;
 
 /// Not a test of its own: what the killed process runs.
 #[test]
@@ -35,6 +37,13 @@ fn child() {
             })
         })
         .collect();
+    for writer in 0..2 {
+        let store = store.clone();
+        runtime.spawn(async move {
+            let value = Bytes::from(vec![b'x'; REWRITTEN_BYTES]);
+            while store.commit(&format!("/rewritten/{writer}"), Expect::Any, Op::Put(value.clone())).await.is_ok() {}
+        });
+    }
     for writer in writers {
         let _ = runtime.block_on(writer);
     }
@@ -64,7 +73,7 @@ fn kill_9_loses_nothing_acknowledged() {
                 acknowledged.push((key.to_owned(), revision));
                 seen += 1;
             }
-            if seen == 40 + 35 * round {
+            if seen == 40 + 350 * round {
                 child.kill().unwrap();
             }
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use process::metrics::{Counter, Histogram};
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Digest, Disk};
+use super::log::Log;
 use crate::state::{State, stage};
 use crate::{Error, Event, Expect, Op, Revision};
 
@@ -35,10 +35,22 @@ pub(super) struct Request {
 
 type Answer = (oneshot::Sender<Result<Revision, Error>>, Result<Revision, Error>);
 
-/// Serves commits until all senders are gone or a transaction fails.
-pub(super) fn run(disk: Disk, mut digest: Digest, state: &State, mut requests: mpsc::Receiver<Request>) {
-    while let Some(first) = requests.blocking_recv() {
-        let Ok((mut entries, mut revision)) = state.snapshot() else { break };
+/// Serves commits until all senders are gone or the log fails.
+pub(super) fn run(mut log: Log, state: &State, mut requests: mpsc::Receiver<Request>) {
+    let served = serve(&mut log, state, &mut requests);
+    log.give_up_compaction();
+    if let Err(error) = served.and_then(|()| log.close(state.revision())) {
+        // What reached the disk is unknown, and an fsync that failed once may lie the next time.
+        tracing::error!(%error, "the store failed to write and has stopped");
+    }
+    state.stop();
+}
+
+fn serve(log: &mut Log, state: &State, requests: &mut mpsc::Receiver<Request>) -> std::io::Result<()> {
+    loop {
+        log.tend(state)?;
+        let Some(first) = requests.blocking_recv() else { return Ok(()) };
+        let Ok((mut entries, mut revision)) = state.snapshot() else { return Ok(()) };
         let mut events: Vec<Event> = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
         let mut bytes = 0;
@@ -57,14 +69,7 @@ pub(super) fn run(disk: Disk, mut digest: Digest, state: &State, mut requests: m
         }
         if !events.is_empty() {
             let started = process::instant();
-            match disk.write(&events, revision, digest) {
-                Ok(written) => digest = written,
-                Err(error) => {
-                    // What reached the disk is unknown, and an fsync that failed once may lie the next time.
-                    tracing::error!(%error, "the store failed to write and has stopped");
-                    break;
-                }
-            }
+            log.append(&events, revision)?;
             METRICS.writes.inc_by(u64::try_from(events.len()).expect("a batch is small"));
             METRICS.transaction.observe(started.elapsed().as_secs_f64());
             state.publish(entries, events, revision);
@@ -74,5 +79,4 @@ pub(super) fn run(disk: Disk, mut digest: Digest, state: &State, mut requests: m
             let _ = answer.send(outcome);
         }
     }
-    state.stop();
 }

@@ -1,40 +1,62 @@
 //! A disk in memory that records what was written and when it was synced, so that the image after a power cut at any
-//! moment can be built.
+//! moment can be built, and any call can fail.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::embedded::storage::Storage;
+
 /// Smallest unit that a disk writes whole.
 const SECTOR_BYTES: usize = 512;
 
-/// The bytes of a disk.
+/// The bytes of a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image(Vec<u8>);
 
-/// What happens to the next calls.
+/// Which calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Write,
     Sync,
+    /// Whatever is called after so many calls, once. Half of a write is done.
+    Once(usize),
 }
 
-/// The disk. Clones share it.
+/// One of the disk's files. All of them share the disk.
 #[derive(Debug, Clone)]
-pub(super) struct Recording(Arc<Mutex<Inner>>);
+pub(super) struct Recording {
+    disk: Arc<Mutex<Disk>>,
+    file: usize,
+}
 
 #[derive(Debug)]
-struct Inner {
+struct Disk {
     start: Image,
-    now: Image,
+    /// Each file as it is now. The first has the name at the start.
+    now: Vec<Image>,
     steps: Vec<Step>,
     fault: Option<Fault>,
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write { offset: usize, bytes: Vec<u8> },
-    Resize { len: usize },
-    Sync,
+    Write {
+        file: usize,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        file: usize,
+        len: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    /// The file gets the name; lost in a power cut before the folder is synced.
+    Name {
+        file: usize,
+    },
+    SyncFolder,
 }
 
 /// xorshift64*: enough to draw cases from.
@@ -55,22 +77,27 @@ impl Rng {
 }
 
 impl Image {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// A bit of a byte that is not zero: most of the file was never written.
-    pub(super) fn written_bit(&self, rng: &mut Rng) -> usize {
-        loop {
-            let bit = rng.below(self.0.len() * 8);
-            if self.0[bit / 8] != 0 {
-                return bit;
-            }
-        }
+    /// Any bit.
+    pub(super) fn bit(&self, rng: &mut Rng) -> usize {
+        rng.below(self.0.len() * 8)
     }
 
     pub(super) fn flip(&mut self, bit: usize) {
         self.0[bit / 8] ^= 1 << (bit % 8);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes bytes out of the middle.
+    pub(super) fn cut_out(&mut self, range: std::ops::Range<usize>) {
+        self.0.drain(range);
+    }
+
+    /// Where `bytes` are first.
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
+        self.0.windows(bytes.len()).position(|window| window == bytes)
     }
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
@@ -83,15 +110,15 @@ impl Image {
 
     fn apply(&mut self, step: &Step) {
         match step {
-            Step::Write { offset, bytes } => self.write(*offset, bytes),
-            Step::Resize { len } => self.0.resize(*len, 0),
-            Step::Sync => {}
+            Step::Write { offset, bytes, .. } => self.write(*offset, bytes),
+            Step::Resize { len, .. } => self.0.resize(*len, 0),
+            Step::Sync { .. } | Step::Name { .. } | Step::SyncFolder => {}
         }
     }
 
     /// Applies only some of the step's sectors, as an interrupted disk does.
     fn apply_torn(&mut self, step: &Step, rng: &mut Rng) {
-        let Step::Write { offset, bytes } = step else { return self.apply(step) };
+        let Step::Write { offset, bytes, .. } = step else { return self.apply(step) };
         let mut at = 0;
         while at < bytes.len() {
             let sector_end = (offset + at) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - offset;
@@ -104,23 +131,42 @@ impl Image {
     }
 }
 
+impl Step {
+    /// The file whose bytes it is about.
+    fn file(&self) -> Option<usize> {
+        match self {
+            Step::Write { file, .. } | Step::Resize { file, .. } | Step::Sync { file } => Some(*file),
+            Step::Name { .. } | Step::SyncFolder => None,
+        }
+    }
+}
+
 impl Recording {
     pub(super) fn new(image: Image) -> Recording {
-        let inner = Inner { start: image.clone(), now: image, steps: Vec::new(), fault: None };
-        Recording(Arc::new(Mutex::new(inner)))
+        let disk = Disk { start: image.clone(), now: vec![image], steps: Vec::new(), fault: None };
+        Recording { disk: Arc::new(Mutex::new(disk)), file: 0 }
     }
 
     /// Steps so far.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.lock().steps.len()
     }
 
     pub(super) fn syncs(&self) -> usize {
-        self.lock().steps.iter().filter(|step| matches!(step, Step::Sync)).count()
+        self.lock().steps.iter().filter(|step| matches!(step, Step::Sync { .. })).count()
     }
 
+    /// How often a successor got the name.
+    pub(super) fn successions(&self) -> usize {
+        self.lock().steps.iter().filter(|step| matches!(step, Step::Name { .. })).count()
+    }
+
+    /// What has the name.
     pub(super) fn image(&self) -> Image {
-        self.lock().now.clone()
+        let disk = self.lock();
+        let named =
+            disk.steps.iter().rev().find_map(|step| if let Step::Name { file } = step { Some(*file) } else { None });
+        disk.now[named.unwrap_or(0)].clone()
     }
 
     pub(super) fn fail(&self, fault: Fault) {
@@ -131,17 +177,24 @@ impl Recording {
         self.lock().fault = None;
     }
 
-    /// The disk after a power cut when `cut` steps were done: everything before the last sync is there; of what came
-    /// after it each step is there, absent or torn.
+    /// What has the name after a power cut when `cut` steps were done: everything before a file's last sync is there; of
+    /// what came after it each step is there, absent or torn.
     pub(super) fn image_after_power_cut(&self, cut: usize, rng: &mut Rng) -> Image {
-        let inner = self.lock();
-        let done = &inner.steps[..cut];
-        let synced = done.iter().rposition(|step| matches!(step, Step::Sync)).map_or(0, |last| last + 1);
-        let mut image = inner.start.clone();
-        for step in &done[..synced] {
+        let disk = self.lock();
+        let done = &disk.steps[..cut];
+        let synced = done.iter().rposition(|step| matches!(step, Step::SyncFolder)).unwrap_or(0);
+        let names = done.iter().enumerate().filter_map(|(at, step)| match step {
+            Step::Name { file } if at < synced || rng.below(2) == 0 => Some(*file),
+            _ => None,
+        });
+        let named = names.last().unwrap_or(0);
+        let steps: Vec<&Step> = done.iter().filter(|step| step.file() == Some(named)).collect();
+        let synced = steps.iter().rposition(|step| matches!(step, Step::Sync { .. })).map_or(0, |last| last + 1);
+        let mut image = if named == 0 { disk.start.clone() } else { Image::default() };
+        for step in &steps[..synced] {
             image.apply(step);
         }
-        for step in &done[synced..] {
+        for step in &steps[synced..] {
             match rng.below(3) {
                 0 => image.apply(step),
                 1 => image.apply_torn(step, rng),
@@ -151,50 +204,86 @@ impl Recording {
         image
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl Disk {
     fn record(&mut self, step: Step) {
-        self.now.apply(&step);
+        if let Some(file) = step.file() {
+            self.now[file].apply(&step);
+        }
         self.steps.push(step);
     }
 
-    fn refuse(&self, fault: Fault) -> io::Result<()> {
-        if self.fault == Some(fault) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    /// Whether a call of this kind fails.
+    fn refuse(&mut self, kind: Fault) -> io::Result<()> {
+        let refused = match &mut self.fault {
+            Some(Fault::Once(0)) => {
+                self.fault = None;
+                true
+            }
+            Some(Fault::Once(calls)) => {
+                *calls -= 1;
+                false
+            }
+            fault => *fault == Some(kind),
+        };
+        if refused { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 }
 
-impl redb::StorageBackend for Recording {
-    fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.lock().now.len() as u64)
+impl Storage for Recording {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.lock().now[self.file].len() as u64)
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let inner = self.lock();
-        let bytes = inner.now.0.get(offset as usize..offset as usize + out.len());
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let disk = self.lock();
+        let bytes = disk.now[self.file].0.get(offset as usize..offset as usize + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.lock().record(Step::Resize { len: len as usize });
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.lock();
+        let refused = disk.refuse(Fault::Write);
+        let done = if refused.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        disk.record(Step::Write { file: self.file, offset: offset as usize, bytes: done.to_vec() });
+        refused
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.refuse(Fault::Write)?;
+        disk.record(Step::Resize { file: self.file, len: len as usize });
         Ok(())
     }
 
-    fn sync_data(&self) -> Result<(), io::Error> {
-        let mut inner = self.lock();
-        inner.refuse(Fault::Sync)?;
-        inner.record(Step::Sync);
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.refuse(Fault::Sync)?;
+        disk.record(Step::Sync { file: self.file });
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let mut inner = self.lock();
-        inner.refuse(Fault::Write)?;
-        inner.record(Step::Write { offset: offset as usize, bytes: data.to_vec() });
+    fn successor(&self) -> io::Result<Arc<dyn Storage>> {
+        let mut disk = self.lock();
+        disk.refuse(Fault::Write)?;
+        let file = disk.now.len();
+        disk.now.push(Image::default());
+        Ok(Arc::new(Recording { disk: Arc::clone(&self.disk), file }))
+    }
+
+    fn succeed(&self) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.refuse(Fault::Write)?;
+        disk.record(Step::Name { file: self.file });
+        disk.refuse(Fault::Sync)?;
+        disk.record(Step::SyncFolder);
         Ok(())
     }
+
+    fn discard(&self) {}
 }
