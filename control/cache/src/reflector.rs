@@ -84,18 +84,17 @@ impl Reflector {
 
     fn restart(&mut self, kinds: &[Kind], objects: Vec<Object>, revision: Revision) {
         let view = Arc::make_mut(&mut self.view);
-        let listed: BTreeSet<(Kind, Key)> = objects.iter().map(|object| (object.kind(), object.key())).collect();
+        let listed: BTreeSet<&str> = objects.iter().map(|object| object.store_key().as_ref()).collect();
         for &kind in kinds {
-            for key in view.tables.keys(kind, None) {
-                if !listed.contains(&(kind, key.clone())) {
-                    view.remove(kind, &key);
-                }
+            let gone = view.tables.all(kind).filter(|known| !listed.contains(known.store_key().as_ref()));
+            for key in gone.map(Object::key).collect::<Vec<_>>() {
+                view.remove(kind, &key);
             }
         }
         for object in objects {
-            let known = view.object(object.kind(), &object.key());
-            // An unchanged object keeps its allocation, so that a relist is no change to those who compare Views.
-            if known.is_none_or(|known| known.meta().resource_version != object.meta().resource_version) {
+            let known = view.tables.at(object.kind(), object.store_key());
+            // An unchanged object stays what it is, so that a relist is no change to those who compare Views.
+            if known.is_none_or(|known| known.revision() != object.revision()) {
                 view.insert(object);
             }
         }

@@ -1,68 +1,92 @@
-//! A persistent ordered map from key to object: clones share structure, and two versions are compared in the size of
-//! their difference.
+//! A persistent ordered map from the store's keys to objects: clones share structure, and two versions are compared in
+//! the size of their difference.
 
-use std::ops::{Bound, Deref};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use api::Key;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::{Change, Kind, Object};
 
-/// Objects of one kind by namespace and name.
-pub type Table<T> = imbl::OrdMap<Key, Shared<T>>;
+/// Objects of one kind, by namespace and name. The keys are the store's own.
+type Table = OrdMap<Arc<str>, Object>;
 
-/// A shared object, equal to another when it is the same allocation: an object is never changed in place, so that
-/// comparing tables costs a pointer an entry.
-#[derive(Debug)]
-pub struct Shared<T>(pub Arc<T>);
+/// One table a kind.
+#[derive(Clone, Debug)]
+pub struct Tables([Table; Kind::ALL.len()]);
 
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Shared(self.0.clone())
+impl Default for Tables {
+    fn default() -> Self {
+        Tables(std::array::from_fn(|_| Table::new()))
     }
 }
 
-impl<T> PartialEq for Shared<T> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+impl Tables {
+    /// The object of this kind and key.
+    pub fn object(&self, kind: Kind, key: &Key) -> Option<&Object> {
+        self.at(kind, &kind.store_key(&key.namespace, &key.name))
     }
-}
 
-impl<T> Deref for Shared<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
+    /// The object of this kind under a key of the store.
+    pub(crate) fn at(&self, kind: Kind, store_key: &str) -> Option<&Object> {
+        self.table(kind).get(store_key)
     }
-}
 
-/// The entries of one namespace, by name.
-pub fn in_namespace<'a, T>(table: &'a Table<T>, namespace: &str) -> impl Iterator<Item = (&'a Key, &'a Shared<T>)> {
-    let first = Key { namespace: namespace.to_owned(), name: String::new() };
-    let namespace = namespace.to_owned();
-    table.range((Bound::Included(first), Bound::Unbounded)).take_while(move |(key, _)| key.namespace == namespace)
-}
-
-pub(crate) fn keys<T>(table: &Table<T>, namespace: Option<&str>) -> Vec<Key> {
-    match namespace {
-        Some(namespace) => in_namespace(table, namespace).map(|(key, _)| key.clone()).collect(),
-        None => table.keys().cloned().collect(),
+    /// The objects of one kind, by key.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Object> {
+        self.table(kind).values()
     }
-}
 
-pub(crate) fn diff<T>(
-    old: &Table<T>,
-    new: &Table<T>,
-    kind: Kind,
-    erase: fn(Arc<T>) -> Object,
-    changes: &mut Vec<Change>,
-) {
-    use imbl::ordmap::DiffItem;
-    changes.extend(old.diff(new).map(|item| match item {
-        DiffItem::Add(key, new) => Change { kind, key: key.clone(), old: None, new: Some(erase(new.0.clone())) },
-        DiffItem::Update { old: (_, old), new: (key, new) } => {
-            Change { kind, key: key.clone(), old: Some(erase(old.0.clone())), new: Some(erase(new.0.clone())) }
+    /// The objects of one kind in a namespace, by name.
+    pub fn list(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Object> {
+        let first = kind.store_key(namespace, "");
+        let range = self.table(kind).range::<_, str>((Bound::Included(first.as_str()), Bound::Unbounded));
+        range.take_while(move |(key, _)| key.starts_with(&first)).map(|(_, object)| object)
+    }
+
+    /// The keys of one kind within a namespace, or of all of them.
+    pub fn keys(&self, kind: Kind, namespace: Option<&str>) -> Vec<Key> {
+        match namespace {
+            Some(namespace) => self.list(kind, namespace).map(Object::key).collect(),
+            None => self.all(kind).map(Object::key).collect(),
         }
-        DiffItem::Remove(key, old) => Change { kind, key: key.clone(), old: Some(erase(old.0.clone())), new: None },
-    }));
+    }
+
+    /// How many objects there are of one kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.table(kind).len()
+    }
+
+    pub(crate) fn insert(&mut self, object: Object) -> Option<Object> {
+        self.table_mut(object.kind()).insert(object.store_key().clone(), object)
+    }
+
+    pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<Object> {
+        self.table_mut(kind).remove(kind.store_key(&key.namespace, &key.name).as_str())
+    }
+
+    /// What differs between two sets of tables, in the order of kinds, then keys.
+    pub(crate) fn changes<'a>(old: &'a Tables, new: &'a Tables) -> impl Iterator<Item = Change> + 'a {
+        Kind::ALL.iter().flat_map(|kind| {
+            old.table(*kind).diff(new.table(*kind)).map(|item| {
+                let (old, new) = match item {
+                    DiffItem::Add(_, new) => (None, Some(new)),
+                    DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+                    DiffItem::Remove(_, old) => (Some(old), None),
+                };
+                let either = old.or(new).expect("a difference has a side");
+                Change { kind: either.kind(), key: either.key(), old: old.cloned(), new: new.cloned() }
+            })
+        })
+    }
+
+    fn table(&self, kind: Kind) -> &Table {
+        &self.0[kind as usize]
+    }
+
+    fn table_mut(&mut self, kind: Kind) -> &mut Table {
+        &mut self.0[kind as usize]
+    }
 }

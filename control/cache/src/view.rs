@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use api::{Key, Revision};
-use imbl::{OrdMap, OrdSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::table::in_namespace;
-use crate::{Cached, Kind, Object, Tables};
+use crate::facts::{Role, Special, pair};
+use crate::index::Indexes;
+use crate::selector::{LabelSet, Labels};
+use crate::{Cached, Kind, Object, Tables, Uid};
 
 /// One object that differs between two Views.
 #[derive(Clone, Debug)]
@@ -28,125 +30,137 @@ impl Change {
     }
 }
 
-/// An immutable snapshot of the cluster at one revision. Cloning costs a few pointers.
+/// An immutable snapshot of the cluster at one revision. Cloning costs a few pointers. An object is held as the store has
+/// it; what gives an `Arc<T>` decodes it, what gives an [`Object`] does not.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Every change up to this revision is in, and none after it.
     pub revision: Revision,
     /// The objects, one table a kind.
     pub tables: Tables,
-    by_uid: OrdMap<String, (Kind, Key)>,
-    by_owner: OrdMap<String, OrdSet<(Kind, Key)>>,
-    by_node: OrdMap<String, OrdSet<Key>>,
+    indexes: Indexes,
 }
 
 impl View {
-    /// The object of this type, namespace (empty for cluster-scoped) and name.
+    /// The object of this type, namespace (empty for cluster-scoped) and name, decoded.
     pub fn get<T: Cached>(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        self.at(&Key { namespace: namespace.to_owned(), name: name.to_owned() })
+        self.tables.at(T::ROW, &T::ROW.store_key(namespace, name))?.typed()
     }
 
-    /// The object of this type at a key.
+    /// The object of this type at a key, decoded.
     pub fn at<T: Cached>(&self, key: &Key) -> Option<Arc<T>> {
-        T::table(&self.tables).get(key).map(|shared| shared.0.clone())
+        self.get(&key.namespace, &key.name)
     }
 
-    /// Every object of this type, by key.
-    pub fn all<T: Cached>(&self) -> impl Iterator<Item = &Arc<T>> {
-        T::table(&self.tables).values().map(|shared| &shared.0)
+    /// Every object of this type, by key; each is decoded when the iterator comes to it.
+    pub fn all<T: Cached>(&self) -> impl Iterator<Item = Arc<T>> {
+        self.tables.all(T::ROW).filter_map(Object::typed)
     }
 
-    /// Every object of this type in a namespace, by name.
-    pub fn list<T: Cached>(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> {
-        in_namespace(T::table(&self.tables), namespace).map(|(_, shared)| &shared.0)
+    /// Every object of this type in a namespace, by name; each is decoded when the iterator comes to it.
+    pub fn list<T: Cached>(&self, namespace: &str) -> impl Iterator<Item = Arc<T>> {
+        self.tables.list(T::ROW, namespace).filter_map(Object::typed)
     }
 
     /// The object of any kind at a key.
-    pub fn object(&self, kind: Kind, key: &Key) -> Option<Object> {
+    pub fn object(&self, kind: Kind, key: &Key) -> Option<&Object> {
         self.tables.object(kind, key)
     }
 
     /// The object with this uid.
-    pub fn by_uid(&self, uid: &str) -> Option<Object> {
-        let (kind, key) = self.by_uid.get(uid)?;
-        self.tables.object(*kind, key)
+    pub fn by_uid(&self, uid: &Uid) -> Option<&Object> {
+        let (kind, key) = self.indexes.uid(uid)?;
+        self.tables.at(*kind, key)
     }
 
     /// The objects that name this uid in an owner reference, by kind and key.
-    pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = (Kind, &Key)> {
-        self.by_owner.get(uid).into_iter().flatten().map(|(kind, key)| (*kind, key))
+    pub fn owned_by(&self, uid: &Uid) -> impl Iterator<Item = &Object> {
+        self.indexes.owned_by(uid.clone()).filter_map(|(kind, key)| self.tables.at(kind, key))
     }
 
     /// The pods bound to a node, by key.
-    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<k8s_openapi::api::core::v1::Pod>> {
-        let keys = self.by_node.get(node).into_iter().flatten();
-        keys.filter_map(|key| self.tables.pods.get(key).map(|shared| &shared.0))
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Object> {
+        self.indexes.on_node(node).filter_map(|key| self.tables.at(Kind::Pod, key))
     }
 
-    /// Names of the nodes that pods are bound to, whether or not such a Node exists.
-    pub fn nodes_with_pods(&self) -> impl Iterator<Item = &String> {
-        self.by_node.keys()
+    /// The pods, ReplicaSets or EndpointSlices of a namespace that a selector matches, by name. Costs as much as there
+    /// are objects with the rarest of its labels; a selector without `matchLabels` costs the namespace.
+    pub fn select(&self, kind: Kind, namespace: &str, selector: &LabelSelector) -> Vec<&Object> {
+        let none = LabelSet::default();
+        let mut objects = match &selector.match_labels {
+            Some(labels) if !labels.is_empty() => self.select_pairs(kind, namespace, labels),
+            Some(_) | None => self.tables.list(kind, namespace).collect(),
+        };
+        objects.retain(|object| object.labels().unwrap_or(&none).matches(selector));
+        objects
+    }
+
+    /// The same with the selector of a Service, which is nothing but labels; without any it selects nothing.
+    pub fn select_pairs(&self, kind: Kind, namespace: &str, labels: &Labels) -> Vec<&Object> {
+        let pairs = labels.iter().map(|(key, value)| pair(Role::Has, kind, namespace, key, value));
+        let keys = self.indexes.rarest(pairs).into_iter().flat_map(|pair| self.indexes.pair(pair));
+        let objects = keys.filter_map(|key| self.tables.at(kind, key));
+        // Another pair may have the same hash.
+        let is_one = |object: &&Object| {
+            object.namespace() == namespace && object.labels().is_some_and(|known| known.has_all(labels))
+        };
+        objects.filter(is_one).collect()
+    }
+
+    /// The Services, ReplicaSets or Deployments of a namespace whose selectors may match these labels: none that does is
+    /// missing, but the selectors must be asked.
+    pub fn selecting(&self, kind: Kind, namespace: &str, labels: Option<&LabelSet>) -> impl Iterator<Item = &Object> {
+        let by_label = labels.into_iter().flat_map(LabelSet::iter);
+        let by_label = by_label.map(|(key, value)| pair(Role::Selects, kind, namespace, key, value));
+        let places = by_label.chain([pair(Role::SelectsAny, kind, namespace, "", "")]).collect::<Vec<_>>();
+        places.into_iter().flat_map(|place| self.indexes.pair(place)).filter_map(move |key| self.tables.at(kind, key))
     }
 
     /// What changed since an older View, by kind, then key.
-    pub fn changes_since(&self, old: &View) -> Vec<Change> {
+    pub fn changes_since<'a>(&'a self, old: &'a View) -> impl Iterator<Item = Change> + 'a {
         Tables::changes(&old.tables, &self.tables)
     }
 
     /// Puts an object in and gives back what it replaced.
-    pub fn insert(&mut self, object: Object) -> Option<Object> {
-        let (kind, key) = (object.kind(), object.key());
-        let old = self.tables.insert(key.clone(), object.clone());
-        if let Some(old) = &old {
-            self.unindex(old, kind, &key);
-        }
-        self.index(&object, kind, &key);
+    pub fn insert(&mut self, mut object: Object) -> Option<Object> {
+        self.share(&mut object);
+        let old = self.tables.insert(object.clone());
+        self.indexes.replace(old.as_ref(), Some(&object));
         old
     }
 
     /// Takes an object out and gives it back.
     pub fn remove(&mut self, kind: Kind, key: &Key) -> Option<Object> {
         let old = self.tables.remove(kind, key)?;
-        self.unindex(&old, kind, key);
+        self.indexes.replace(Some(&old), None);
         Some(old)
     }
 
-    fn index(&mut self, object: &Object, kind: Kind, key: &Key) {
-        if !object.uid().is_empty() {
-            self.by_uid.insert(object.uid().to_owned(), (kind, key.clone()));
+    /// Lets a new object share what its former self or its siblings have in the same words.
+    fn share(&self, object: &mut Object) {
+        let (kind, old) = (object.kind(), self.tables.at(object.kind(), object.store_key()));
+        let mut labels = object.facts().labels.clone();
+        if let Some(wanted) = &mut labels {
+            let first = |(key, value)| {
+                let place = pair(Role::Has, kind, object.namespace(), key, value);
+                self.tables.at(kind, self.indexes.pair(place).next()?)
+            };
+            let siblings = old.into_iter().chain(wanted.iter().filter_map(first));
+            let mut known = siblings.filter_map(|sibling| sibling.facts().labels.as_ref());
+            let same = known.find(|known| *known == &*wanted).cloned();
+            drop(known);
+            if let Some(same) = same {
+                *wanted = same;
+            }
         }
-        for owner in object.meta().owner_references.iter().flatten() {
-            self.by_owner.entry(owner.uid.clone()).or_default().insert((kind, key.clone()));
+        let node = object.node().and_then(|node| self.indexes.same_node(node)).cloned();
+        let Some(facts) = object.facts_mut() else { return };
+        facts.labels = labels;
+        if let (Special::Pod(pod), Some(node)) = (&mut facts.special, node) {
+            pod.node = Some(node);
         }
-        if let Some(node) = bound_node(object) {
-            self.by_node.entry(node.to_owned()).or_default().insert(key.clone());
-        }
-    }
-
-    fn unindex(&mut self, object: &Object, kind: Kind, key: &Key) {
-        if self.by_uid.get(object.uid()).is_some_and(|(k, at)| *k == kind && at == key) {
-            self.by_uid.remove(object.uid());
-        }
-        for owner in object.meta().owner_references.iter().flatten() {
-            remove_from(&mut self.by_owner, &owner.uid, &(kind, key.clone()));
-        }
-        if let Some(node) = bound_node(object) {
-            remove_from(&mut self.by_node, node, key);
-        }
-    }
-}
-
-fn remove_from<V: Ord + Clone>(index: &mut OrdMap<String, OrdSet<V>>, entry: &str, value: &V) {
-    let Some(values) = index.get_mut(entry) else { return };
-    values.remove(value);
-    if values.is_empty() {
-        index.remove(entry);
     }
 }
 
-fn bound_node(object: &Object) -> Option<&str> {
-    match object {
-        Object::Pod(pod) => pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty()),
-        _ => None,
-    }
-}
+#[cfg(test)]
+mod tests;

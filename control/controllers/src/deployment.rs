@@ -8,14 +8,14 @@ mod sets;
 mod status;
 
 use api::Key;
-use cache::{Change, Kind, Object, View, selector};
+use cache::selector::{self, LabelSet};
+use cache::{Change, Kind, Object, Uid, View};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
 use reconcile::{Controller, EventRecord, Plan, Preconditions, Write};
 use std::sync::Arc;
 
-use crate::{owner, pods};
+use crate::owner;
 use sets::Sets;
 
 /// Rolls Deployments out.
@@ -43,13 +43,14 @@ impl Controller for DeploymentController {
         if selector::is_empty(&spec.selector) {
             return selecting_all(&deployment, now);
         }
-        let claim = owner::claim(deployment.as_ref(), &spec.selector, view.list::<ReplicaSet>(&key.namespace));
+        let claim = owner::claim(deployment.as_ref(), &spec.selector, Kind::ReplicaSet, view, |_| true);
+        let owned = claim.owned.iter().filter_map(|set| set.typed()).collect();
         let mut work = Work {
             deployment: &deployment,
             spec,
             view,
             now,
-            sets: Sets::new(&deployment, claim.owned),
+            sets: Sets::new(&deployment, owned),
             plan: Plan { writes: claim.writes, ..Plan::default() },
             created: None,
             shown_revision: None,
@@ -132,15 +133,21 @@ impl Work<'_> {
     }
 
     fn old_pods_remain(&self) -> bool {
-        let new_uid = self.sets.new_set().and_then(|set| set.metadata.uid.as_deref());
         self.sets.old_sets().any(|set| set.status.as_ref().is_some_and(|status| status.replicas > 0))
             || self
-                .view
-                .list::<Pod>(self.deployment.metadata.namespace.as_deref().unwrap_or_default())
-                .filter(|pod| selector::matches(&self.spec.selector, owner::labels(&pod.metadata)))
-                .filter(|pod| owner::controller_of(&pod.metadata).map(|owner| owner.uid.as_str()) != new_uid)
-                .filter(|pod| self.sets.owns(&pod.metadata))
-                .any(|pod| !pods::is_terminal(pod))
+                .sets
+                .old_sets()
+                .map(|set| Uid::of(set.metadata.uid.as_deref().unwrap_or_default()))
+                .any(|uid| self.view.owned_by(&uid).any(|pod| self.holds_up(pod, &uid)))
+    }
+
+    /// Whether this is a pod of an old ReplicaSet that has not ended.
+    fn holds_up(&self, pod: &Object, set: &Uid) -> bool {
+        let none = LabelSet::default();
+        pod.kind() == Kind::Pod
+            && pod.controller() == Some(set)
+            && pod.labels().unwrap_or(&none).matches(&self.spec.selector)
+            && !pod.is_terminal()
     }
 
     fn clean_up_when_complete(&mut self) {
@@ -187,27 +194,20 @@ fn selecting_all(deployment: &Deployment, _now: Timestamp) -> Plan {
 
 /// The Deployments that a ReplicaSet concerns: its controller; for an orphan, those whose selector matches it.
 fn deployments_of(set: &Object, view: &View) -> Vec<Key> {
-    let meta = set.meta();
-    let namespace = meta.namespace.as_deref().unwrap_or_default();
-    match owner::controller_of(meta) {
-        Some(owner) if owner.kind == "Deployment" => vec![Key::new(namespace, &owner.name)],
-        Some(_) => Vec::new(),
-        None => view
-            .list::<Deployment>(namespace)
-            .filter(|deployment| {
-                let spec = deployment.spec.as_ref();
-                spec.is_some_and(|spec| selector::matches(&spec.selector, meta.labels.as_ref()))
-            })
-            .map(|deployment| cache::key_of(&deployment.metadata))
-            .collect(),
+    if set.controller().is_some() {
+        return owner::controller_object(set, Kind::Deployment, view).map(Object::key).into_iter().collect();
     }
+    let none = LabelSet::default();
+    let labels = set.labels().unwrap_or(&none);
+    let selects = |deployment: &&Object| {
+        let deployment = deployment.typed::<Deployment>();
+        deployment.is_some_and(|one| one.spec.as_ref().is_some_and(|spec| labels.matches(&spec.selector)))
+    };
+    view.selecting(Kind::Deployment, set.namespace(), Some(labels)).filter(selects).map(Object::key).collect()
 }
 
 fn recreating(pod: &Object, view: &View) -> Vec<Key> {
-    match owner::controller_object(pod.meta(), view) {
-        Some(set @ Object::ReplicaSet(_)) => deployments_of(&set, view),
-        _ => Vec::new(),
-    }
+    owner::controller_object(pod, Kind::ReplicaSet, view).map(|set| deployments_of(set, view)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::Key;
-use cache::{Change, Kind, Object, View, selector};
+use cache::{Change, Kind, Object, Ready, View, selector};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{ObjectReference, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reconcile::{Controller, Plan, Preconditions, Write};
+use serde::Deserialize;
 
-use crate::{owner, pods};
+use crate::owner;
+use crate::serving::Serving;
 
 /// The most endpoints in one slice.
 pub const MAX_ENDPOINTS: usize = 100;
@@ -43,10 +45,11 @@ impl Controller for EndpointSliceController {
     fn reconcile(&self, key: &Key, view: &View, _now: Timestamp) -> Plan {
         let Some(service) = view.at::<Service>(key) else { return Plan::none() };
         let Some((spec, pairs)) = selecting(&service) else { return Plan::none() };
-        let existing: Vec<&Arc<EndpointSlice>> = view
-            .list::<EndpointSlice>(&key.namespace)
-            .filter(|slice| is_managed(slice, &key.name) && !owner::is_deleting(&slice.metadata))
-            .collect();
+        let managed = [(SERVICE_NAME, key.name.as_str()), (MANAGED_BY, MANAGER)];
+        let managed = managed.map(|(label, value)| (label.to_owned(), value.to_owned())).into();
+        let existing = view.select_pairs(Kind::EndpointSlice, &key.namespace, &managed).into_iter();
+        let existing: Vec<Arc<EndpointSlice>> =
+            existing.filter(|slice| !slice.is_deleting()).filter_map(Object::typed).collect();
         let mut plan = Plan::none();
         let mut wanted = desired(&service, spec, pairs, view);
         for type_ in address_types(spec) {
@@ -55,7 +58,7 @@ impl Controller for EndpointSliceController {
         drop_needless_placeholders(&mut wanted);
         let mut spare: Vec<&Arc<EndpointSlice>> = Vec::new();
         let mut grouped: BTreeMap<&Group, Vec<&Arc<EndpointSlice>>> = BTreeMap::new();
-        for slice in existing {
+        for slice in &existing {
             match wanted.get_key_value(&Group::of(slice)) {
                 Some((group, _)) => grouped.entry(group).or_default().push(slice),
                 None => spare.push(slice),
@@ -112,16 +115,19 @@ pub(crate) fn selecting(service: &Service) -> Option<(&ServiceSpec, &selector::L
 
 /// The Services that select a pod, before or after the change.
 pub(crate) fn services_of(change: &Change, view: &View) -> Vec<Key> {
-    let selected = |labels: Option<&selector::Labels>| {
-        view.list::<Service>(&change.key.namespace)
-            .filter(|service| {
-                let pairs = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-                pairs.is_some_and(|pairs| selector::matches_pairs(pairs, labels))
-            })
-            .map(|service| cache::key_of(&service.metadata))
-            .collect::<BTreeSet<Key>>()
+    let selects = |service: &Object, pod: &Object| {
+        let (service, labels) = (service.typed::<Service>(), pod.labels());
+        let pairs = service.as_ref().and_then(|service| service.spec.as_ref()?.selector.as_ref());
+        pairs.zip(labels).is_some_and(|(pairs, labels)| labels.matches_pairs(pairs))
     };
-    let keys: BTreeSet<Key> = change.sides().flat_map(|pod| selected(pod.meta().labels.as_ref())).collect();
+    let of = |pod| {
+        let services = view.selecting(Kind::Service, &change.key.namespace, Object::labels(pod));
+        services.filter(move |service| selects(service, pod)).map(Object::key)
+    };
+    let keys: BTreeSet<Key> = match (&change.old, &change.new) {
+        (Some(old), Some(new)) if old.labels() == new.labels() => of(new).collect(),
+        (old, new) => old.iter().chain(new).flat_map(of).collect(),
+    };
     keys.into_iter().collect()
 }
 
@@ -138,16 +144,10 @@ pub(crate) fn address_types(spec: &ServiceSpec) -> Vec<&'static str> {
 }
 
 fn service_of_slice(slice: &Object) -> Option<Key> {
-    let meta = slice.meta();
-    let labels = meta.labels.as_ref()?;
+    let labels = slice.labels()?;
     let name = labels.get(SERVICE_NAME)?;
-    let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
-    ours.then(|| Key::new(meta.namespace.as_deref().unwrap_or_default(), name))
-}
-
-fn is_managed(slice: &EndpointSlice, service: &str) -> bool {
-    let label = |name: &str| slice.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-    label(SERVICE_NAME) == Some(service) && label(MANAGED_BY) == Some(MANAGER)
+    let ours = labels.get(MANAGED_BY) == Some(MANAGER);
+    ours.then(|| Key::new(slice.namespace(), name))
 }
 
 /// The endpoints that the Service should have, by group.
@@ -159,49 +159,43 @@ fn desired(
 ) -> BTreeMap<Group, Vec<Endpoint>> {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let mut groups: BTreeMap<Group, Vec<Endpoint>> = BTreeMap::new();
-    let selected = view
-        .list::<Pod>(namespace)
-        .filter(|pod| selector::matches_pairs(pairs, pod.metadata.labels.as_ref()) && !pods::is_terminal(pod));
-    for pod in selected {
-        let ports = ports(pod, spec);
+    let selected = view.select_pairs(Kind::Pod, namespace, pairs).into_iter().filter(|pod| !pod.is_terminal());
+    let mut zones = BTreeMap::new();
+    for (pod, serving) in selected.filter_map(|pod| Some((pod, Serving::of(pod)?))) {
+        let ports = ports(&serving, spec);
         for type_ in address_types(spec) {
-            let Some(ip) = pods::ips(pod).into_iter().find(|ip| ip.contains(':') == (type_ == "IPv6")) else {
+            let Some(ip) = serving.ips().into_iter().find(|ip| ip.contains(':') == (type_ == "IPv6")) else {
                 continue;
             };
             let group = Group { type_, ports: ports.clone() };
-            groups.entry(group).or_default().push(endpoint(pod, ip, service, spec, view));
+            groups.entry(group).or_default().push(Endpoint {
+                hostname: serving.hostname(service),
+                zone: pod.node().and_then(|node| zones.entry(node).or_insert_with(|| zone(node, view)).clone()),
+                ..endpoint(pod, ip, spec)
+            });
         }
     }
     groups
 }
 
-fn ports(pod: &Pod, spec: &ServiceSpec) -> Vec<Port> {
+fn ports(pod: &Serving, spec: &ServiceSpec) -> Vec<Port> {
     let mut ports: Vec<Port> = spec
         .ports
         .iter()
         .flatten()
         .filter_map(|port| {
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-            Some((
-                port.name.clone().unwrap_or_default(),
-                protocol,
-                pods::target_port(pod, port)?,
-                port.app_protocol.clone(),
-            ))
+            Some((port.name.clone().unwrap_or_default(), protocol, pod.target_port(port)?, port.app_protocol.clone()))
         })
         .collect();
     ports.sort();
     ports
 }
 
-fn endpoint(pod: &Pod, ip: &str, service: &Service, spec: &ServiceSpec, view: &View) -> Endpoint {
-    let serving = pods::is_ready(pod);
-    let terminating = pods::is_terminating(pod);
+fn endpoint(pod: &Object, ip: &str, spec: &ServiceSpec) -> Endpoint {
+    let serving = matches!(pod.ready(), Ready::Yes(_));
+    let terminating = pod.is_deleting();
     let ready = spec.publish_not_ready_addresses == Some(true) || (serving && !terminating);
-    let node = pods::node_name(pod);
-    let zone = node
-        .and_then(|node| view.get::<Node>("", node))
-        .and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
     Endpoint {
         addresses: vec![ip.to_owned()],
         conditions: Some(EndpointConditions {
@@ -209,28 +203,34 @@ fn endpoint(pod: &Pod, ip: &str, service: &Service, spec: &ServiceSpec, view: &V
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: hostname(pod, service),
-        node_name: node.map(str::to_owned),
+        node_name: pod.node().map(str::to_owned),
         target_ref: Some(pod_reference(pod)),
-        zone,
         ..Endpoint::default()
     }
 }
 
-/// A pod has a name of its own below its Service if it names the Service as its subdomain.
-pub(crate) fn hostname(pod: &Pod, service: &Service) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    let subdomain = spec.subdomain.as_deref()?;
-    let hostname = spec.hostname.as_deref().filter(|hostname| !hostname.is_empty())?;
-    (Some(subdomain) == service.metadata.name.as_deref()).then(|| hostname.to_owned())
+/// What is read of a node.
+#[derive(Deserialize)]
+struct Labelled {
+    metadata: LabelledMeta,
 }
 
-pub(crate) fn pod_reference(pod: &Pod) -> ObjectReference {
+#[derive(Deserialize)]
+struct LabelledMeta {
+    labels: Option<selector::Labels>,
+}
+
+fn zone(node: &str, view: &View) -> Option<String> {
+    let node = view.object(Kind::Node, &Key::cluster(node))?;
+    node.part::<Labelled>()?.metadata.labels?.remove(ZONE)
+}
+
+pub(crate) fn pod_reference(pod: &Object) -> ObjectReference {
     ObjectReference {
         kind: Some("Pod".to_owned()),
-        namespace: pod.metadata.namespace.clone(),
-        name: pod.metadata.name.clone(),
-        uid: pod.metadata.uid.clone(),
+        namespace: Some(pod.namespace().to_owned()),
+        name: Some(pod.name().to_owned()),
+        uid: Some(pod.uid().to_string()),
         ..ObjectReference::default()
     }
 }

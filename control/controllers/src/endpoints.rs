@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::Key;
-use cache::{Change, Kind, View, selector};
+use cache::{Change, Kind, Ready, View, selector};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reconcile::{Controller, Plan, Preconditions, Write};
 
-use crate::{endpoint_slice, pods};
+use crate::endpoint_slice;
+use crate::serving::Serving;
 
 /// The most addresses in one object; the rest is left out, and an annotation says so.
 pub const MAX_ADDRESSES: usize = 1000;
@@ -126,13 +127,11 @@ fn subsets(
     let mut groups: BTreeMap<Ports, (Vec<EndpointAddress>, Vec<EndpointAddress>)> = BTreeMap::new();
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let mut count = 0;
-    let selected = view
-        .list::<Pod>(namespace)
-        .filter(|pod| selector::matches_pairs(pairs, pod.metadata.labels.as_ref()))
-        .filter(|pod| !pods::is_terminal(pod) && (publish_all || !pods::is_terminating(pod)));
-    for pod in selected {
-        let Some(ip) = pods::ips(pod).into_iter().find(|ip| ip.contains(':') == v6) else { continue };
-        let ports = ports(pod, spec);
+    let selected = view.select_pairs(Kind::Pod, namespace, pairs).into_iter();
+    let selected = selected.filter(|pod| !pod.is_terminal() && (publish_all || !pod.is_deleting()));
+    for (pod, serving) in selected.filter_map(|pod| Some((pod, Serving::of(pod)?))) {
+        let Some(ip) = serving.ips().into_iter().find(|ip| ip.contains(':') == v6) else { continue };
+        let ports = ports(&serving, spec);
         let has_ports = spec.ports.as_ref().is_some_and(|ports| !ports.is_empty());
         if has_ports && ports.is_empty() {
             continue;
@@ -143,12 +142,12 @@ fn subsets(
         }
         let address = EndpointAddress {
             ip: ip.to_owned(),
-            hostname: endpoint_slice::hostname(pod, service),
-            node_name: pods::node_name(pod).map(str::to_owned),
+            hostname: serving.hostname(service),
+            node_name: pod.node().map(str::to_owned),
             target_ref: Some(endpoint_slice::pod_reference(pod)),
         };
         let (ready, not_ready) = groups.entry(ports).or_default();
-        if publish_all || pods::is_ready(pod) { ready.push(address) } else { not_ready.push(address) }
+        if publish_all || matches!(pod.ready(), Ready::Yes(_)) { ready.push(address) } else { not_ready.push(address) }
     }
     (
         groups.into_iter().map(|(ports, (ready, not_ready))| subset(ports, ready, not_ready)).collect(),
@@ -156,19 +155,14 @@ fn subsets(
     )
 }
 
-fn ports(pod: &Pod, spec: &ServiceSpec) -> Ports {
+fn ports(pod: &Serving, spec: &ServiceSpec) -> Ports {
     let mut ports: Ports = spec
         .ports
         .iter()
         .flatten()
         .filter_map(|port| {
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-            Some((
-                port.name.clone().unwrap_or_default(),
-                protocol,
-                pods::target_port(pod, port)?,
-                port.app_protocol.clone(),
-            ))
+            Some((port.name.clone().unwrap_or_default(), protocol, pod.target_port(port)?, port.app_protocol.clone()))
         })
         .collect();
     ports.sort();

@@ -6,7 +6,7 @@
 //! left in peace. The control plane applies it to every kind, custom ones too.
 
 use api::Key;
-use cache::{Change, Kind, Object, View};
+use cache::{Change, Kind, Object, Uid, View};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use reconcile::{Controller, EventRecord, Plan};
@@ -31,20 +31,20 @@ impl Controller for GarbageCollector {
         let mut keys = BTreeSet::new();
         if let Some(object) = &change.new {
             let meta = object.meta();
-            if meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()) || is_held(meta) {
+            if meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()) || is_held(&meta) {
                 keys.insert(encode(change.kind, &change.key));
             }
         }
         let replaced = |old: &Object| change.new.as_ref().is_none_or(|new| new.uid() != old.uid());
-        let dependents_matter = change.old.as_ref().is_some_and(replaced)
-            || change.new.as_ref().is_some_and(|new| owner::is_deleting(new.meta()));
+        let dependents_matter =
+            change.old.as_ref().is_some_and(replaced) || change.new.as_ref().is_some_and(Object::is_deleting);
         if dependents_matter {
             let uids = change.sides().map(Object::uid).filter(|uid| !uid.is_empty());
-            keys.extend(uids.flat_map(|uid| view.owned_by(uid)).map(|(kind, key)| encode(kind, key)));
+            keys.extend(uids.flat_map(|uid| view.owned_by(uid)).map(|object| encode(object.kind(), &object.key())));
         }
         // An owner that waits for this one to go.
-        for reference in change.old.iter().flat_map(|old| old.meta().owner_references.iter().flatten()) {
-            if let Some(owner) = view.by_uid(&reference.uid).filter(|owner| is_held(owner.meta())) {
+        for reference in change.old.iter().flat_map(|old| old.meta().owner_references.unwrap_or_default()) {
+            if let Some(owner) = view.by_uid(&Uid::of(&reference.uid)).filter(|owner| is_held(&owner.meta())) {
                 keys.insert(encode(owner.kind(), &owner.key()));
             }
         }
@@ -54,14 +54,13 @@ impl Controller for GarbageCollector {
     fn reconcile(&self, key: &Key, view: &View, _now: Timestamp) -> Plan {
         let Some((kind, key)) = decode(key) else { return Plan::none() };
         let Some(object) = view.object(kind, &key) else { return Plan::none() };
-        let node = node(&object);
-        let owners: Vec<Owner> = node.owners.iter().map(|reference| classify(&object, reference, view)).collect();
-        let dependents = view.owned_by(object.uid()).filter_map(|(kind, key)| view.object(kind, key));
-        let dependents: Vec<Node> = dependents.map(|dependent| self::node(&dependent)).collect();
+        let node = node(object);
+        let owners: Vec<Owner> = node.owners.iter().map(|reference| classify(object, reference, view)).collect();
+        let dependents: Vec<Node> = view.owned_by(object.uid()).map(self::node).collect();
         let decision = decide(&node, &owners, &dependents);
         let mut plan = Plan::none();
         plan.writes = decision.writes;
-        plan.events = decision.misplaced.iter().map(|reference| misplaced(&object, reference)).collect();
+        plan.events = decision.misplaced.iter().map(|reference| misplaced(object, reference)).collect();
         plan
     }
 }
@@ -87,15 +86,15 @@ fn is_held(meta: &ObjectMeta) -> bool {
 
 fn classify(object: &Object, reference: &OwnerReference, view: &View) -> Owner {
     let Some(kind) = Kind::from_api_version(&reference.api_version, &reference.kind) else { return Owner::Solid };
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    let namespace = object.namespace();
     if kind.namespaced() && namespace.is_empty() {
         return Owner::Misplaced;
     }
     let key = Key::new(if kind.namespaced() { namespace } else { "" }, &reference.name);
-    match view.object(kind, &key).filter(|owner| owner.uid() == reference.uid) {
-        None if view.by_uid(&reference.uid).is_some() => Owner::Misplaced,
+    match view.object(kind, &key).filter(|owner| *owner.uid() == Uid::of(&reference.uid)) {
+        None if view.by_uid(&Uid::of(&reference.uid)).is_some() => Owner::Misplaced,
         None => Owner::Absent,
-        Some(owner) => Owner::of(&node(&owner)),
+        Some(owner) => Owner::of(&node(owner)),
     }
 }
 
@@ -105,17 +104,16 @@ fn node(object: &Object) -> Node {
         gvr: kind.gvr(),
         kind: kind.name().to_owned(),
         key: object.key(),
-        uid: object.uid().to_owned(),
-        resource_version: meta.resource_version.clone(),
-        owners: meta.owner_references.clone().unwrap_or_default(),
-        finalizers: meta.finalizers.clone().unwrap_or_default(),
-        deleting: owner::is_deleting(meta),
+        uid: object.uid().to_string(),
+        resource_version: meta.resource_version,
+        owners: meta.owner_references.unwrap_or_default(),
+        finalizers: meta.finalizers.unwrap_or_default(),
+        deleting: object.is_deleting(),
     }
 }
 
 fn misplaced(object: &Object, reference: &OwnerReference) -> EventRecord {
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    EventRecord::warning_for(object, MISPLACED, misplaced_message(namespace, reference))
+    EventRecord::warning_for(object, MISPLACED, misplaced_message(object.namespace(), reference))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
 pub mod service_account;
+pub mod serving;
 pub mod taint_eviction;
 #[cfg(test)]
 mod testing;
@@ -51,3 +52,6 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(node_ipam::NodeIpamController { cluster_cidrs: config.cluster_cidrs.clone() }),
     ]
 }
+
+#[cfg(test)]
+mod tests;

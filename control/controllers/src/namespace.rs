@@ -43,16 +43,13 @@ impl Controller for NamespaceController {
         }
         let mut plan = Plan::none();
         let name = &key.name;
-        let left: Vec<Kind> = namespaced().filter(|kind| !view.tables.keys(*kind, Some(name)).is_empty()).collect();
+        let left: Vec<Kind> = namespaced().filter(|kind| view.tables.list(*kind, name).next().is_some()).collect();
         // A pod may need its Secrets and ServiceAccount to the last (CVE-2024-7598: policies deleted before pods).
         let kinds: Vec<Kind> = if left.contains(&Kind::Pod) { vec![Kind::Pod] } else { left.clone() };
         for kind in kinds {
-            for key in view.tables.keys(kind, Some(name)) {
-                let object = view.object(kind, &key).expect("a listed key has an object");
-                if !owner::is_deleting(object.meta()) {
-                    let preconditions = Preconditions { uid: object.meta().uid.clone(), ..Preconditions::default() };
-                    plan.writes.push(Write::delete(kind, &key, preconditions));
-                }
+            for object in view.tables.list(kind, name).filter(|object| !object.is_deleting()) {
+                let preconditions = Preconditions { uid: Some(object.uid().to_string()), ..Preconditions::default() };
+                plan.writes.push(Write::delete(kind, &object.key(), preconditions));
             }
         }
         if left.is_empty() {
@@ -165,13 +162,12 @@ fn report(namespace: &Namespace, left: &[Kind], view: &View, now: Timestamp, pla
     let left: Vec<Left> = left
         .iter()
         .map(|kind| {
-            let keys = view.tables.keys(*kind, Some(name));
-            let objects = keys.iter().filter_map(|key| view.object(*kind, key));
-            let finalizers = objects.flat_map(|object| object.meta().finalizers.clone().unwrap_or_default());
+            let objects = || view.tables.list(*kind, name);
+            let finalizers = objects().flat_map(|object| object.meta().finalizers.unwrap_or_default());
             Left {
                 resource: kind.resource().to_owned(),
                 group: kind.group().to_owned(),
-                count: keys.len(),
+                count: objects().count(),
                 finalizers: finalizers.collect(),
             }
         })

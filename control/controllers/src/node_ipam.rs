@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::Key;
-use cache::{Change, Kind, View};
+use cache::{Change, Kind, Object, View};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use reconcile::{Controller, EventRecord, Plan, Write};
+use serde::Deserialize;
 use serde_json::json;
-
-use crate::owner;
 
 /// The prefix length of a node's range: 254 pod addresses for IPv4.
 pub const NODE_PREFIX_V4: u8 = 24;
@@ -32,14 +31,23 @@ impl Controller for NodeIpamController {
     }
 
     fn keys(&self, change: &Change, _view: &View) -> Vec<Key> {
-        if change.kind == Kind::Node { vec![Key::cluster("all")] } else { Vec::new() }
+        // A node without a range wants one; one that goes may leave what another waits for.
+        let wants = |node: &Object| node.part::<Ranged>().is_none_or(|node| node.cidrs().is_empty());
+        let is_due = change.kind == Kind::Node && change.new.as_ref().is_none_or(wants);
+        if is_due { vec![Key::cluster("all")] } else { Vec::new() }
     }
 
     fn reconcile(&self, _key: &Key, view: &View, _now: Timestamp) -> Plan {
-        let mut used: BTreeSet<IpNet> = view.all::<Node>().flat_map(|node| pod_cidrs(node)).collect();
+        let (mut used, mut without) = (BTreeSet::<IpNet>::new(), Vec::new());
+        for node in view.tables.all(Kind::Node) {
+            let cidrs = node.part::<Ranged>().unwrap_or_default().cidrs();
+            if cidrs.is_empty() && !node.is_deleting() {
+                without.extend(node.typed::<Node>());
+            }
+            used.extend(cidrs);
+        }
         let mut plan = Plan::none();
-        for node in view.all::<Node>().filter(|node| pod_cidrs(node).is_empty() && !owner::is_deleting(&node.metadata))
-        {
+        for node in without {
             let free: Option<Vec<IpNet>> =
                 self.cluster_cidrs.iter().map(|cluster| first_free(cluster, &used)).collect();
             let name = node.metadata.name.as_deref().unwrap_or_default();
@@ -64,10 +72,26 @@ impl Controller for NodeIpamController {
     }
 }
 
-fn pod_cidrs(node: &Node) -> Vec<IpNet> {
-    let Some(spec) = &node.spec else { return Vec::new() };
-    let cidrs = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
-    cidrs.filter_map(|cidr| cidr.parse().ok()).collect()
+/// What is read of every node.
+#[derive(Default, Deserialize)]
+struct Ranged {
+    spec: Option<RangedSpec>,
+}
+
+#[derive(Default, Deserialize)]
+struct RangedSpec {
+    #[serde(rename = "podCIDR")]
+    pod_cidr: Option<String>,
+    #[serde(rename = "podCIDRs")]
+    pod_cidrs: Option<Vec<String>>,
+}
+
+impl Ranged {
+    fn cidrs(&self) -> Vec<IpNet> {
+        let Some(spec) = &self.spec else { return Vec::new() };
+        let cidrs = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
+        cidrs.filter_map(|cidr| cidr.parse().ok()).collect()
+    }
 }
 
 /// The first range of a node's size within the cluster's that overlaps none in use.

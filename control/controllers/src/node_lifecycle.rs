@@ -2,7 +2,7 @@
 //! not ready are not ready.
 
 use api::Key;
-use cache::{Change, Kind, View};
+use cache::{Change, Kind, Object, Ready, View};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reconcile::{Controller, EventRecord, Plan, Write};
 use serde_json::json;
 
-use crate::{owner, pods};
+use crate::owner;
 
 /// How long a node may be silent.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(40);
@@ -48,17 +48,15 @@ impl Controller for NodeLifecycleController {
             Kind::Lease if change.key.namespace == LEASE_NAMESPACE => {
                 // A renewal matters only if the node is thought silent; otherwise its next look comes by time.
                 let key = Key::cluster(&change.key.name);
-                let silent = view.at::<Node>(&key).is_some_and(|node| ready_status(&node) == Some("Unknown"));
+                let silent = view.object(Kind::Node, &key).is_some_and(|node| node.ready() == Ready::Unknown);
                 let renewed = change.old.is_some() && change.new.is_some();
                 if silent || !renewed { vec![key] } else { Vec::new() }
             }
             // A pod that comes to a node that is not ready.
             Kind::Pod => {
-                let node = change.new.as_ref().and_then(|pod| match pod {
-                    cache::Object::Pod(pod) => pods::node_name(pod).map(Key::cluster),
-                    _ => None,
-                });
-                let unready = |key: &Key| view.at::<Node>(key).is_some_and(|node| ready_status(&node) != Some("True"));
+                let node = change.new.as_ref().and_then(|pod| pod.node().map(Key::cluster));
+                let unready =
+                    |key: &Key| view.object(Kind::Node, key).is_some_and(|node| !matches!(node.ready(), Ready::Yes(_)));
                 node.into_iter().filter(unready).collect()
             }
             _ => Vec::new(),
@@ -201,8 +199,8 @@ fn mark_pods(node: &Node, ready: Option<&str>, view: &View, now: Timestamp, plan
         return;
     }
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let ready_pods = view.pods_on(name).filter(|pod| pods::is_ready(pod) && !pods::is_terminal(pod));
-    for pod in ready_pods {
+    let ready_pods = view.pods_on(name).filter(|pod| matches!(pod.ready(), Ready::Yes(_)) && !pod.is_terminal());
+    for pod in ready_pods.filter_map(Object::typed::<Pod>) {
         let mut updated: Pod = pod.as_ref().clone();
         let conditions = updated.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten());
         for condition in conditions.filter(|condition| condition.type_ == "Ready") {

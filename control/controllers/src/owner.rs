@@ -1,7 +1,8 @@
 //! Controllers and what they control: owner references, adoption of orphans, release of what no longer matches.
 
-use cache::selector::{self, Labels};
-use cache::{Cached, Object, View};
+use std::collections::BTreeMap;
+
+use cache::{Cached, Kind, Object, Uid, View};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use reconcile::Write;
 use serde_json::json;
@@ -24,15 +25,9 @@ pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-/// Whether the object is controlled by the owner with this uid.
-pub fn is_controlled_by(meta: &ObjectMeta, uid: &str) -> bool {
-    controller_of(meta).is_some_and(|owner| owner.uid == uid)
-}
-
-/// The controller of an object, if the View holds that very object.
-pub fn controller_object(meta: &ObjectMeta, view: &View) -> Option<Object> {
-    let owner = controller_of(meta)?;
-    view.by_uid(&owner.uid).filter(|object| object.kind().name() == owner.kind)
+/// The controller of an object, if the View holds that very object and it is of this kind.
+pub fn controller_object<'a>(object: &Object, kind: Kind, view: &'a View) -> Option<&'a Object> {
+    view.by_uid(object.controller()?).filter(|owner| owner.kind() == kind)
 }
 
 /// Whether the object is being deleted.
@@ -40,40 +35,41 @@ pub fn is_deleting(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some()
 }
 
-/// The object's labels.
-pub fn labels(meta: &ObjectMeta) -> Option<&Labels> {
-    meta.labels.as_ref()
-}
-
 /// What a controller may call its own, and the writes that make it so.
-pub struct Claim<'a, T> {
-    /// The objects that are the owner's, or are adopted by `writes`.
-    pub owned: Vec<&'a std::sync::Arc<T>>,
+pub struct Claim<'a> {
+    /// The objects that are the owner's, or are adopted by `writes`; by name.
+    pub owned: Vec<&'a Object>,
     /// Adoptions and releases.
     pub writes: Vec<Write>,
 }
 
-/// Sorts candidates by who controls them: the owner's own that match are kept, the owner's that do not match are
-/// released, orphans that match are adopted. An owner that is being deleted neither adopts nor releases.
-pub fn claim<'a, O: Cached, T: Cached>(
+/// Sorts the objects of a kind in the owner's namespace by who controls them: the owner's own that match are kept, the
+/// owner's that do not match are released, orphans that match are adopted. An owner that is being deleted neither
+/// adopts nor releases. Only what `is_candidate` is looked at.
+pub fn claim<'a, O: Cached>(
     owner: &O,
     selector: &LabelSelector,
-    candidates: impl Iterator<Item = &'a std::sync::Arc<T>>,
-) -> Claim<'a, T> {
-    let uid = owner.metadata().uid.as_deref().unwrap_or_default();
+    kind: Kind,
+    view: &'a View,
+    is_candidate: impl Fn(&Object) -> bool,
+) -> Claim<'a> {
+    let namespace = owner.metadata().namespace.as_deref().unwrap_or_default();
+    let uid = Uid::of(owner.metadata().uid.as_deref().unwrap_or_default());
     let owner_deleting = is_deleting(owner.metadata());
+    let selected = view.select(kind, namespace, selector).into_iter().map(|object| (object.name(), (object, true)));
+    let mine = view.owned_by(&uid).filter(|object| object.kind() == kind && object.namespace() == namespace);
+    let mut candidates: BTreeMap<&str, (&Object, bool)> = mine.map(|object| (object.name(), (object, false))).collect();
+    candidates.extend(selected);
     let mut claim = Claim { owned: Vec::new(), writes: Vec::new() };
-    for candidate in candidates {
-        let meta = candidate.metadata();
-        let selected = selector::matches(selector, labels(meta));
-        match controller_of(meta) {
-            Some(reference) if reference.uid != uid => {}
+    for (candidate, selected) in candidates.into_values().filter(|(candidate, _)| is_candidate(candidate)) {
+        match candidate.controller() {
+            Some(controller) if *controller != uid => {}
             Some(_) if selected => claim.owned.push(candidate),
-            Some(_) if owner_deleting || is_deleting(meta) => {}
-            Some(_) => claim.writes.push(release::<T>(meta, uid)),
-            None if selected && !owner_deleting && !is_deleting(meta) => {
+            Some(_) if owner_deleting || candidate.is_deleting() => {}
+            Some(_) => claim.writes.push(release(candidate, &uid)),
+            None if selected && !owner_deleting && !candidate.is_deleting() => {
                 claim.owned.push(candidate);
-                claim.writes.push(adopt::<O, T>(owner, meta));
+                claim.writes.push(adopt(owner, candidate));
             }
             None => {}
         }
@@ -81,22 +77,25 @@ pub fn claim<'a, O: Cached, T: Cached>(
     claim
 }
 
-fn adopt<O: Cached, T: Cached>(owner: &O, meta: &ObjectMeta) -> Write {
+fn adopt<O: Cached>(owner: &O, object: &Object) -> Write {
+    let meta = object.meta();
     let mut references = meta.owner_references.clone().unwrap_or_default();
     references.push(controller_reference(owner));
-    owner_references_patch::<T>(meta, &references)
+    owner_references_patch(object, &meta, &references)
 }
 
-fn release<T: Cached>(meta: &ObjectMeta, uid: &str) -> Write {
-    let references: Vec<_> = meta.owner_references.iter().flatten().filter(|owner| owner.uid != uid).cloned().collect();
-    owner_references_patch::<T>(meta, &references)
+fn release(object: &Object, uid: &Uid) -> Write {
+    let meta = object.meta();
+    let references = meta.owner_references.iter().flatten().filter(|owner| Uid::of(&owner.uid) != *uid);
+    let references: Vec<_> = references.cloned().collect();
+    owner_references_patch(object, &meta, &references)
 }
 
-fn owner_references_patch<T: Cached>(meta: &ObjectMeta, references: &[OwnerReference]) -> Write {
+fn owner_references_patch(object: &Object, meta: &ObjectMeta, references: &[OwnerReference]) -> Write {
     let body = json!({"metadata": {
         "uid": meta.uid,
         "resourceVersion": meta.resource_version,
         "ownerReferences": references,
     }});
-    Write::patch(T::ROW, &cache::key_of(meta), body)
+    Write::patch(object.kind(), &object.key(), body)
 }

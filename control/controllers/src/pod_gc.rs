@@ -4,7 +4,8 @@
 use api::Key;
 use cache::{Change, Kind, Object, View};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reconcile::{Controller, Plan, Preconditions, Write};
 use serde_json::json;
 
@@ -30,13 +31,14 @@ impl Controller for PodGarbageCollector {
     }
 
     fn keys(&self, change: &Change, view: &View) -> Vec<Key> {
+        let own = |pod: &Object| concerns(pod, view).then(|| pod.key());
         match (&change.kind, &change.new) {
-            (Kind::Pod, Some(Object::Pod(pod))) if pods::is_terminal(pod) => {
-                vec![change.key.clone(), Key::cluster(TERMINATED)]
+            (Kind::Pod, Some(pod)) => {
+                let terminated = pod.is_terminal().then(|| Key::cluster(TERMINATED));
+                own(pod).into_iter().chain(terminated).collect()
             }
-            (Kind::Pod, Some(_)) => vec![change.key.clone()],
             (Kind::Node, new) if new.is_none() || change.old.is_none() => {
-                view.pods_on(&change.key.name).map(|pod| cache::key_of(&pod.metadata)).collect()
+                view.pods_on(&change.key.name).filter_map(own).collect()
             }
             _ => Vec::new(),
         }
@@ -47,14 +49,27 @@ impl Controller for PodGarbageCollector {
             return drop_oldest_terminated(view);
         }
         let mut plan = Plan::none();
-        let Some(pod) = view.at::<Pod>(key) else { return plan };
+        let pod = view.object(Kind::Pod, key).filter(|pod| concerns(pod, view));
+        let Some(pod) = pod.and_then(Object::typed::<Pod>) else { return plan };
         match pods::node_name(&pod) {
             None if pods::is_terminating(&pod) => plan.writes.push(delete_now(&pod)),
             None => {}
-            Some(node) => orphan(&pod, view.get::<Node>("", node).is_some(), now, &mut plan),
+            Some(node) => orphan(&pod, has_node(view, node), now, &mut plan),
         }
         plan
     }
+}
+
+/// Whether there may be anything to do about a pod, by what is known of it undecoded.
+fn concerns(pod: &Object, view: &View) -> bool {
+    match pod.node() {
+        None => pod.is_deleting(),
+        Some(node) => pod.is_disrupted() || !has_node(view, node),
+    }
+}
+
+fn has_node(view: &View, node: &str) -> bool {
+    view.object(Kind::Node, &Key::cluster(node)).is_some()
 }
 
 /// A pod whose node is gone is marked, and deleted when the mark is old enough; if the node is back, the mark goes.
@@ -102,14 +117,17 @@ fn delete_now(pod: &Pod) -> Write {
 }
 
 fn drop_oldest_terminated(view: &View) -> Plan {
-    let mut ended: Vec<&std::sync::Arc<Pod>> =
-        view.all::<Pod>().filter(|pod| pods::is_terminal(pod) && !pods::is_terminating(pod)).collect();
+    let ended: Vec<&Object> =
+        view.tables.all(Kind::Pod).filter(|pod| pod.is_terminal() && !pod.is_deleting()).collect();
     let surplus = ended.len().saturating_sub(MAX_TERMINATED);
     if surplus == 0 {
         return Plan::none();
     }
-    ended.sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone()));
-    Plan { writes: ended.into_iter().take(surplus).map(|pod| delete_now(pod)).collect(), ..Plan::default() }
+    let mut ended: Vec<(Option<Time>, &Object)> =
+        ended.into_iter().map(|pod| (pod.meta().creation_timestamp, pod)).collect();
+    ended.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.name().cmp(other.name())));
+    let oldest = ended.into_iter().take(surplus).filter_map(|(_, pod)| pod.typed());
+    Plan { writes: oldest.map(|pod| delete_now(&pod)).collect(), ..Plan::default() }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::Key;
-use cache::{Change, Kind, Object, View, selector};
-use jiff::Timestamp;
+use cache::selector::LabelSet;
+use cache::{Change, Kind, Object, Ready, Uid, View};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -31,7 +32,11 @@ impl Controller for ReplicaSetController {
     fn keys(&self, change: &Change, view: &View) -> Vec<Key> {
         match change.kind {
             Kind::ReplicaSet => vec![change.key.clone()],
-            Kind::Pod => change.sides().flat_map(|pod| replica_sets_of(pod, view)).collect(),
+            Kind::Pod => {
+                let mut keys: Vec<Key> = change.sides().flat_map(|pod| replica_sets_of(pod, view)).collect();
+                keys.dedup();
+                keys
+            }
             _ => Vec::new(),
         }
     }
@@ -39,10 +44,9 @@ impl Controller for ReplicaSetController {
     fn reconcile(&self, key: &Key, view: &View, now: Timestamp) -> Plan {
         let Some(set) = view.at::<ReplicaSet>(key) else { return Plan::none() };
         let Some(spec) = &set.spec else { return Plan::none() };
-        let candidates = view.list::<Pod>(&key.namespace).filter(|pod| !pods::is_terminal(pod));
-        let owner::Claim { owned, writes } = owner::claim(set.as_ref(), &spec.selector, candidates);
-        let (active, terminating): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
-            owned.into_iter().partition(|pod| !pods::is_terminating(pod));
+        let owner::Claim { owned, writes } =
+            owner::claim(set.as_ref(), &spec.selector, Kind::Pod, view, |pod| !pod.is_terminal());
+        let (active, terminating): (Vec<&Object>, Vec<&Object>) = owned.into_iter().partition(|pod| !pod.is_deleting());
 
         let mut plan = Plan { writes, ..Plan::default() };
         if !owner::is_deleting(&set.metadata) {
@@ -62,17 +66,16 @@ impl Controller for ReplicaSetController {
 
 /// The ReplicaSets that a pod concerns: its controller; for an orphan, those whose selector matches it.
 fn replica_sets_of(pod: &Object, view: &View) -> Vec<Key> {
-    let meta = pod.meta();
-    let namespace = meta.namespace.as_deref().unwrap_or_default();
-    match owner::controller_of(meta) {
-        Some(owner) if owner.kind == "ReplicaSet" => vec![Key::new(namespace, &owner.name)],
-        Some(_) => Vec::new(),
-        None => view
-            .list::<ReplicaSet>(namespace)
-            .filter(|set| set.spec.as_ref().is_some_and(|spec| selector::matches(&spec.selector, meta.labels.as_ref())))
-            .map(|set| cache::key_of(&set.metadata))
-            .collect(),
+    if pod.controller().is_some() {
+        return owner::controller_object(pod, Kind::ReplicaSet, view).map(Object::key).into_iter().collect();
     }
+    let none = LabelSet::default();
+    let labels = pod.labels().unwrap_or(&none);
+    let selects = |set: &&Object| {
+        let set = set.typed::<ReplicaSet>();
+        set.is_some_and(|set| set.spec.as_ref().is_some_and(|spec| labels.matches(&spec.selector)))
+    };
+    view.selecting(Kind::ReplicaSet, pod.namespace(), Some(labels)).filter(selects).map(Object::key).collect()
 }
 
 fn create(set: &ReplicaSet, count: usize, plan: &mut Plan) {
@@ -101,9 +104,9 @@ fn new_pod(set: &ReplicaSet) -> Pod {
     }
 }
 
-fn delete(set: &ReplicaSet, active: &[&Arc<Pod>], count: usize, view: &View, now: Timestamp, plan: &mut Plan) {
+fn delete(set: &ReplicaSet, active: &[&Object], count: usize, view: &View, now: Timestamp, plan: &mut Plan) {
     let neighbours = neighbours_by_node(set, view);
-    let mut ranked: Vec<&Arc<Pod>> = active.to_vec();
+    let mut ranked: Vec<Arc<Pod>> = active.iter().filter_map(|pod| pod.typed()).collect();
     ranked.sort_by(|a, b| deletion_order(a, b, &neighbours, now));
     for pod in ranked.into_iter().take(count) {
         let preconditions = Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() };
@@ -116,21 +119,18 @@ fn delete(set: &ReplicaSet, active: &[&Arc<Pod>], count: usize, view: &View, now
 
 /// How many active pods of this ReplicaSet and its siblings (those of the same Deployment) each node has.
 fn neighbours_by_node(set: &ReplicaSet, view: &View) -> BTreeMap<String, usize> {
-    let uid = set.metadata.uid.as_deref().unwrap_or_default();
-    let siblings: Vec<String> = match owner::controller_of(&set.metadata) {
-        None => vec![uid.to_owned()],
+    let siblings: Vec<Uid> = match owner::controller_of(&set.metadata) {
+        None => vec![Uid::of(set.metadata.uid.as_deref().unwrap_or_default())],
         Some(parent) => view
-            .owned_by(&parent.uid)
-            .filter(|(kind, _)| *kind == Kind::ReplicaSet)
-            .filter_map(|(_, key)| view.at::<ReplicaSet>(key)?.metadata.uid.clone())
+            .owned_by(&Uid::of(&parent.uid))
+            .filter(|sibling| sibling.kind() == Kind::ReplicaSet)
+            .map(|sibling| sibling.uid().clone())
             .collect(),
     };
     let mut counts = BTreeMap::new();
-    let pod_keys = siblings.iter().flat_map(|uid| view.owned_by(uid)).filter(|(kind, _)| *kind == Kind::Pod);
-    for pod in pod_keys.filter_map(|(_, key)| view.at::<Pod>(key)).filter(|pod| pods::is_active(pod)) {
-        if let Some(node) = pods::node_name(&pod) {
-            *counts.entry(node.to_owned()).or_default() += 1;
-        }
+    let pods = siblings.iter().flat_map(|uid| view.owned_by(uid)).filter(|pod| pod.kind() == Kind::Pod);
+    for node in pods.filter(|pod| !pod.is_terminal() && !pod.is_deleting()).filter_map(Object::node) {
+        *counts.entry(node.to_owned()).or_default() += 1;
     }
     counts
 }
@@ -173,20 +173,15 @@ fn deletion_cost(pod: &Pod) -> i32 {
     annotation.and_then(|cost| cost.parse().ok()).unwrap_or(0)
 }
 
-fn set_status(set: &Arc<ReplicaSet>, active: &[&Arc<Pod>], terminating: usize, now: Timestamp, plan: &mut Plan) {
+fn set_status(set: &Arc<ReplicaSet>, active: &[&Object], terminating: usize, now: Timestamp, plan: &mut Plan) {
     let Some(spec) = &set.spec else { return };
     let min_ready_seconds = spec.min_ready_seconds.unwrap_or(0);
     let template_labels = spec.template.as_ref().and_then(|template| template.metadata.as_ref()?.labels.as_ref());
-    let count = |predicate: &dyn Fn(&Pod) -> bool| to_i32(active.iter().filter(|pod| predicate(pod)).count());
-    let ready = count(&pods::is_ready);
-    let available = count(&|pod| pods::available_at(pod, min_ready_seconds).is_some_and(|at| at <= now));
-    let fully_labeled = count(&|pod| {
-        let labels = pod.metadata.labels.as_ref();
-        template_labels
-            .into_iter()
-            .flatten()
-            .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
-    });
+    let count = |predicate: &dyn Fn(&Object) -> bool| to_i32(active.iter().filter(|pod| predicate(pod)).count());
+    let ready = count(&|pod| matches!(pod.ready(), Ready::Yes(_)));
+    let available = count(&|pod| available_at(pod, min_ready_seconds).is_some_and(|at| at <= now));
+    let fully_labeled =
+        count(&|pod| template_labels.is_none_or(|wanted| pod.labels().is_some_and(|own| own.has_all(wanted))));
     let old = set.status.clone().unwrap_or_default();
     let status = ReplicaSetStatus {
         replicas: to_i32(active.len()),
@@ -197,8 +192,7 @@ fn set_status(set: &Arc<ReplicaSet>, active: &[&Arc<Pod>], terminating: usize, n
         observed_generation: set.metadata.generation.max(old.observed_generation),
         conditions: old.conditions.clone(),
     };
-    let soonest =
-        active.iter().filter_map(|pod| pods::available_at(pod, min_ready_seconds)).filter(|at| *at > now).min();
+    let soonest = active.iter().filter_map(|pod| available_at(pod, min_ready_seconds)).filter(|at| *at > now).min();
     if let Some(at) = soonest {
         plan.requeue(at);
     }
@@ -206,6 +200,15 @@ fn set_status(set: &Arc<ReplicaSet>, active: &[&Arc<Pod>], terminating: usize, n
         let mut updated = set.as_ref().clone();
         updated.status = Some(status);
         plan.writes.push(Write::update_status(&updated));
+    }
+}
+
+/// From when a ready pod counts as available; `None` if it is not ready.
+fn available_at(pod: &Object, min_ready_seconds: i32) -> Option<Timestamp> {
+    match pod.ready() {
+        Ready::Yes(_) if min_ready_seconds == 0 => Some(Timestamp::MIN),
+        Ready::Yes(since) => Some(since? + SignedDuration::from_secs(i64::from(min_ready_seconds))),
+        Ready::Unsaid | Ready::Unknown | Ready::No => None,
     }
 }
 

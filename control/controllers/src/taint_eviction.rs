@@ -1,6 +1,8 @@
 //! Eviction by taints: a pod on a node with a NoExecute taint that it does not tolerate is deleted, at once or when its
 //! toleration ends.
 
+use std::sync::Arc;
+
 use api::Key;
 use cache::{Change, Kind, Object, View, taint};
 use jiff::{SignedDuration, Timestamp};
@@ -29,16 +31,16 @@ impl Controller for TaintEvictionController {
 
     fn keys(&self, change: &Change, view: &View) -> Vec<Key> {
         match change.kind {
-            Kind::Pod => vec![change.key.clone()],
+            Kind::Pod => change.new.iter().filter(|pod| concerns(pod, view)).map(Object::key).collect(),
             Kind::Node => {
-                let taints = |object: Option<&Object>| match object {
-                    Some(Object::Node(node)) => no_execute(node).cloned().collect(),
-                    _ => Vec::new(),
+                let tainted = |node: &Option<Object>| node.as_ref().filter(|node| node.evicts())?.typed::<Node>();
+                let taints = |node: Option<Arc<Node>>| -> Vec<Taint> {
+                    node.iter().flat_map(|node| no_execute(node)).cloned().collect()
                 };
-                if taints(change.old.as_ref()) == taints(change.new.as_ref()) {
+                if taints(tainted(&change.old)) == taints(tainted(&change.new)) {
                     return Vec::new();
                 }
-                view.pods_on(&change.key.name).map(|pod| cache::key_of(&pod.metadata)).collect()
+                view.pods_on(&change.key.name).map(Object::key).collect()
             }
             _ => Vec::new(),
         }
@@ -46,7 +48,8 @@ impl Controller for TaintEvictionController {
 
     fn reconcile(&self, key: &Key, view: &View, now: Timestamp) -> Plan {
         let mut plan = Plan::none();
-        let Some(pod) = view.at::<Pod>(key).filter(|pod| pods::is_active(pod)) else { return plan };
+        let pod = view.object(Kind::Pod, key).filter(|pod| concerns(pod, view));
+        let Some(pod) = pod.and_then(Object::typed::<Pod>) else { return plan };
         let Some(node) = pods::node_name(&pod).and_then(|node| view.get::<Node>("", node)) else { return plan };
         let Some(at) = no_execute(&node).filter_map(|taint| leaves_at(&pod, taint)).min() else { return plan };
         if at > now {
@@ -66,6 +69,12 @@ impl Controller for TaintEvictionController {
         )));
         plan
     }
+}
+
+/// Whether a pod may have to go, by what is known of it undecoded: it is active, on a node that evicts.
+fn concerns(pod: &Object, view: &View) -> bool {
+    let node = pod.node().filter(|_| !pod.is_terminal() && !pod.is_deleting());
+    node.and_then(|node| view.object(Kind::Node, &Key::cluster(node))).is_some_and(Object::evicts)
 }
 
 fn no_execute(node: &Node) -> impl Iterator<Item = &Taint> {

@@ -78,7 +78,8 @@ impl World {
 
     /// One look of every controller at each of its keys, each on the View after the write before it.
     pub fn round(&mut self, controllers: &[&dyn Controller], order: &impl Fn(&mut Vec<(usize, Key)>)) -> bool {
-        let changes = self.view.changes_since(&View::default());
+        let empty = View::default();
+        let changes: Vec<Change> = self.view.changes_since(&empty).collect();
         let mut keys: Vec<(usize, Key)> = Vec::new();
         for (index, controller) in controllers.iter().enumerate() {
             let set: BTreeSet<Key> = changes.iter().flat_map(|change| controller.keys(change, &self.view)).collect();
@@ -122,7 +123,7 @@ impl World {
 
     pub fn run_pod(&mut self, key: &Key) {
         let Some(pod) = self.view.object(Kind::Pod, key) else { return };
-        if pod.meta().deletion_timestamp.is_some() {
+        if pod.is_deleting() {
             self.view.revision.0 += 1;
             self.view.remove(Kind::Pod, key);
             return;
@@ -260,7 +261,7 @@ impl World {
 
 /// The keys that a change from `old` to the present View gives.
 pub(crate) fn keys(controller: &dyn Controller, old: &View, new: &View) -> Vec<String> {
-    let changes: Vec<Change> = new.changes_since(old);
+    let changes: Vec<Change> = new.changes_since(old).collect();
     let keys: BTreeSet<Key> = changes.iter().flat_map(|change| controller.keys(change, new)).collect();
     keys.iter().map(Key::to_string).collect()
 }

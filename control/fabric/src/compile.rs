@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache::{Kind, View};
+use cache::{Kind, Object, View};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use wire::fabric::{Endpoint, EndpointPort, EndpointState, Node, Protocol, Service, ServicePort, ServiceType};
@@ -29,7 +29,7 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
             },
             Kind::Service => _ = dirty.insert(change.key.clone()),
             Kind::EndpointSlice => dirty.extend(change.sides().filter_map(|slice| {
-                let name = slice.meta().labels.as_ref()?.get(SERVICE_NAME)?;
+                let name = slice.labels()?.get(SERVICE_NAME)?;
                 Some(api::Key::new(&change.key.namespace, name))
             })),
             Kind::Namespace
@@ -58,23 +58,17 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
 }
 
 fn compile_all(view: &View) -> State {
-    let mut slices: BTreeMap<api::Key, Vec<&discovery::EndpointSlice>> = BTreeMap::new();
-    for slice in view.all::<discovery::EndpointSlice>() {
-        let Some(name) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)) else { continue };
-        let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
-        slices.entry(api::Key::new(namespace, name)).or_default().push(slice);
-    }
     let services = view.all::<core::Service>().map(|object| {
         let key = cache::key_of(&object.metadata);
-        let slices = slices.remove(&key).unwrap_or_default();
-        (key.to_string(), Arc::new(service(object, &slices)))
+        let slices = slices_of(view, &key.namespace, &key.name);
+        (key.to_string(), Arc::new(service(&object, &slices)))
     });
     State {
         epoch: Epoch(view.revision.0),
         services: services.collect(),
         nodes: view
             .all::<core::Node>()
-            .map(|object| (object.metadata.name.clone().unwrap_or_default(), Arc::new(node(object))))
+            .map(|object| (object.metadata.name.clone().unwrap_or_default(), Arc::new(node(&object))))
             .collect(),
     }
 }
@@ -87,15 +81,9 @@ fn put<T: PartialEq>(records: &mut BTreeMap<String, Arc<T>>, key: String, record
 }
 
 /// The Service's slices in the order of their names, so that the oldest answer to a double address wins always.
-fn slices_of<'a>(view: &'a View, namespace: &str, service: &str) -> Vec<&'a discovery::EndpointSlice> {
-    let slices = view.list::<discovery::EndpointSlice>(namespace);
-    slices
-        .filter(|slice| {
-            let labels = slice.metadata.labels.as_ref();
-            labels.and_then(|labels| labels.get(SERVICE_NAME)).is_some_and(|name| name == service)
-        })
-        .map(AsRef::as_ref)
-        .collect()
+fn slices_of(view: &View, namespace: &str, service: &str) -> Vec<Arc<discovery::EndpointSlice>> {
+    let labels = [(SERVICE_NAME.to_owned(), service.to_owned())].into();
+    view.select_pairs(Kind::EndpointSlice, namespace, &labels).into_iter().filter_map(Object::typed).collect()
 }
 
 fn node(object: &core::Node) -> Node {
@@ -115,7 +103,7 @@ fn node(object: &core::Node) -> Node {
     }
 }
 
-fn service(object: &core::Service, slices: &[&discovery::EndpointSlice]) -> Service {
+fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> Service {
     let spec = object.spec.clone().unwrap_or_default();
     let type_ = match spec.type_.as_deref() {
         Some("NodePort") => ServiceType::NodePort,
@@ -192,7 +180,7 @@ fn to_port(number: i32) -> u32 {
 }
 
 /// One record an address and pod, sorted by address; ports of several slices come together.
-fn endpoints(slices: &[&discovery::EndpointSlice], not_ready_is_ready: bool) -> Vec<Endpoint> {
+fn endpoints(slices: &[Arc<discovery::EndpointSlice>], not_ready_is_ready: bool) -> Vec<Endpoint> {
     let mut records: BTreeMap<String, Endpoint> = BTreeMap::new();
     for slice in slices {
         let ports: Vec<EndpointPort> = slice

@@ -1,9 +1,9 @@
 //! The control plane, wired: one store, the API server before it, and controllers, scheduler and fabric beside it,
 //! which meet only in the store.
 //!
-//! Tasks: `apiserver`, `controllers`, `garbage`, `namespaces`, `scheduler` and `fabric` (by [`run`]), each until the shutdown token is
-//! cancelled; their own crates and modules list what they spawn in turn. Channels: none here; the store's watch feeds
-//! [`views`], which the last three read.
+//! Tasks: `apiserver`, `garbage`, `namespaces`, and `loops` (by [`run`]), each until the shutdown token is cancelled;
+//! their own crates and modules list what they spawn in turn. `loops` reads the store into [`views`], then starts
+//! `scheduler`, `fabric` and the controllers, which read those; the API answers before. Channels: none here.
 
 pub mod execute;
 mod extra;
@@ -103,9 +103,6 @@ pub enum Error {
     /// The Services' range is too small.
     #[error("the Service range {0} has no address for the cluster's DNS; use a larger one, such as 10.96.0.0/16")]
     ServiceRange(IpNet),
-    /// The watch that feeds controllers, scheduler and fabric.
-    #[error("cannot read the store: {0}")]
-    Views(#[source] views::Error),
 }
 
 fn listen_fix(error: &std::io::Error) -> &'static str {
@@ -157,27 +154,35 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         pki.serving.key_pem.as_bytes(),
         pki.ca_pem.as_bytes(),
     )?;
-    let views = views::start(store.clone(), shutdown.clone()).await.map_err(Error::Views)?;
     let controllers =
         run_controllers::ControllersConfig { cluster_cidr: config.cluster_cidr, ca_pem: pki.ca_pem.clone() };
     let url = format!("https://{}", SocketAddr::new(config.advertise, config.api.port()));
     pki::write_private(&config.data_dir.join("kubeconfig"), &kubeconfig::render(&config.name, &url, &pki))?;
+    // What answers requests reads the store itself, so the API serves before anything has read the whole of it.
+    let api = process::spawn("apiserver", server.clone().serve(api, tls, shutdown.clone()));
     let tasks = [
+        api,
         process::spawn(
             "garbage",
             run_garbage::run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()),
         ),
         process::spawn(
             "namespaces",
-            run_namespaces::run_namespaces(server.clone(), store, client.clone(), shutdown.clone()),
+            run_namespaces::run_namespaces(server, store.clone(), client.clone(), shutdown.clone()),
         ),
-        process::spawn("apiserver", server.serve(api, tls, shutdown.clone())),
-        process::spawn(
-            "controllers",
-            run_controllers::run_controllers(client.clone(), views.clone(), controllers, shutdown.clone()),
-        ),
-        process::spawn("scheduler", run_scheduler::run_scheduler(scheduler, views.clone(), shutdown.clone())),
-        process::spawn("fabric", run_fabric::run_fabric(views, fabric, fabric_tls(&pki), ledger, shutdown)),
+        process::spawn("loops", async move {
+            let views = tokio::select! {
+                views = views::start(store, shutdown.clone()) => views,
+                () = shutdown.cancelled() => return,
+            };
+            tracing::info!("control loops have read the store");
+            let (tls, stop) = (fabric_tls(&pki), shutdown.clone());
+            tokio::join!(
+                run_controllers::run_controllers(client, views.clone(), controllers, shutdown.clone()),
+                run_scheduler::run_scheduler(scheduler, views.clone(), shutdown),
+                run_fabric::run_fabric(views, fabric, tls, ledger, stop),
+            );
+        }),
     ];
     tracing::info!(url, "control plane is up");
     ready();

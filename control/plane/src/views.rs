@@ -1,5 +1,6 @@
 //! Views for everybody in the control plane: one watch of the whole store, folded into one snapshot after the other.
-//! All kinds come in one order, so a View is the cluster at exactly one revision.
+//! All kinds come in one order, so a View is the cluster at exactly one revision. What a View holds are the store's own
+//! keys and bytes, not copies of them.
 //!
 //! Task: `views` reads the store's watch and publishes to one `tokio::sync::watch` channel. A reader that is slow sees
 //! fewer Views, never a gap: what changed is the difference between the View it saw last and the one it sees now.
@@ -7,10 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cache::{Input, Kind, Object, Reflector, View};
 use futures::{FutureExt, StreamExt};
 use process::Shutdown;
-use store::{Backend, Entry, Event, Revision};
+use store::{Backend, Event, Revision};
 use tokio::sync::watch;
 
 /// The most events folded into one View before it is published.
@@ -19,11 +21,6 @@ pub const MAX_COALESCED: usize = 1024;
 const PREFIX: &str = "/registry/";
 const PAGE: usize = 1000;
 const RETRY: Duration = Duration::from_millis(200);
-
-/// The first list failed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the store: {0}")]
-pub struct Error(#[from] store::Error);
 
 /// The latest View, and how to wait for a later one. Cheap to clone; each clone waits on its own.
 #[derive(Clone)]
@@ -52,13 +49,11 @@ impl Views {
     }
 }
 
-/// Lists the store and starts to follow it.
-///
-/// # Errors
-/// When the store cannot be read at all.
-pub async fn start(store: Arc<dyn Backend>, shutdown: Shutdown) -> Result<Views, Error> {
+/// Lists the store, however often that takes, and starts to follow it. With what comes back the control loops may
+/// begin: there is a full View.
+pub async fn start(store: Arc<dyn Backend>, shutdown: Shutdown) -> Views {
     let mut reflector = Reflector::default();
-    let revision = restart(store.as_ref(), &mut reflector).await?;
+    let revision = relist(store.as_ref(), &mut reflector).await;
     let (sender, receiver) = watch::channel(reflector.view().clone());
     let views = Views { receiver, store: store.clone() };
     process::spawn("views", async move {
@@ -67,7 +62,7 @@ pub async fn start(store: Arc<dyn Backend>, shutdown: Shutdown) -> Result<Views,
             () = shutdown.cancelled() => {}
         }
     });
-    Ok(views)
+    views
 }
 
 /// Follows the store for ever; after a lost watch it lists again.
@@ -96,14 +91,18 @@ async fn follow(
             }
             Err(error) => tracing::warn!(%error, "cannot watch the store"),
         }
-        revision = loop {
-            match restart(store.as_ref(), &mut reflector).await {
-                Ok(revision) => break revision,
-                Err(error) => tracing::warn!(%error, "cannot list the store"),
-            }
-            tokio::time::sleep(RETRY).await;
-        };
+        revision = relist(store.as_ref(), &mut reflector).await;
         sender.send_replace(reflector.view().clone());
+    }
+}
+
+async fn relist(store: &dyn Backend, reflector: &mut Reflector) -> Revision {
+    loop {
+        match restart(store, reflector).await {
+            Ok(revision) => return revision,
+            Err(error) => tracing::warn!(%error, "cannot list the store"),
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -111,9 +110,7 @@ async fn follow(
 fn fold(reflector: &mut Reflector, event: Result<Arc<Event>, store::Error>) -> bool {
     match event {
         Ok(event) => {
-            if let Some(input) = input(&event) {
-                reflector.apply(input);
-            }
+            reflector.apply(input(&event));
             true
         }
         Err(error) => {
@@ -124,18 +121,12 @@ fn fold(reflector: &mut Reflector, event: Result<Arc<Event>, store::Error>) -> b
 }
 
 /// What one event of the store is to a reflector.
-pub fn input(event: &Event) -> Option<Input> {
+pub fn input(event: &Event) -> Input {
     let revision = api::Revision(event.revision.0);
-    let Some((kind, key)) = Kind::from_store_key(&event.key) else { return Some(Input::Bookmark(revision)) };
-    match &event.value {
-        None => Some(Input::Deleted(kind, key, revision)),
-        Some(value) => match Object::decode(kind, value, revision) {
-            Ok(object) => Some(Input::Applied(object, revision)),
-            Err(error) => {
-                tracing::error!(key = %event.key, %error, "an object in the store is left out");
-                Some(Input::Deleted(kind, key, revision))
-            }
-        },
+    let Some((kind, key)) = Kind::from_store_key(&event.key) else { return Input::Bookmark(revision) };
+    match event.value.as_ref().and_then(|value| object(kind, &event.key, value, revision)) {
+        Some(object) => Input::Applied(object, revision),
+        None => Input::Deleted(kind, key, revision),
     }
 }
 
@@ -149,7 +140,10 @@ pub async fn restart(store: &dyn Backend, reflector: &mut Reflector) -> Result<R
     let mut after: Option<String> = None;
     let revision = loop {
         let page = store.list(PREFIX, after.as_deref(), Some(PAGE), at).await?;
-        objects.extend(page.entries.iter().filter_map(decode));
+        objects.extend(page.entries.iter().filter_map(|entry| {
+            let kind = Kind::of_store_key(&entry.key)?;
+            object(kind, &entry.key, &entry.value, api::Revision(entry.modified.0))
+        }));
         at = Some(page.revision);
         match page.entries.last() {
             Some(last) if page.more => after = Some(last.key.to_string()),
@@ -161,13 +155,10 @@ pub async fn restart(store: &dyn Backend, reflector: &mut Reflector) -> Result<R
     Ok(revision)
 }
 
-fn decode(entry: &Entry) -> Option<Object> {
-    let (kind, _) = Kind::from_store_key(&entry.key)?;
-    match Object::decode(kind, &entry.value, api::Revision(entry.modified.0)) {
-        Ok(object) => Some(object),
-        Err(error) => {
-            tracing::error!(key = %entry.key, %error, "an object in the store is left out");
-            None
-        }
-    }
+fn object(kind: Kind, key: &Arc<str>, value: &Bytes, revision: api::Revision) -> Option<Object> {
+    let read = Object::stored(kind, key.clone(), value.clone(), revision);
+    read.inspect_err(|error| tracing::error!(%key, %error, "an object in the store is left out")).ok()
 }
+
+#[cfg(test)]
+mod tests;

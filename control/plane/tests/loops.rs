@@ -68,7 +68,7 @@ async fn start() -> Plane {
     .await
     .expect("the API server starts");
     let client = server.transport(User::gannet());
-    let views = views::start(store.clone(), shutdown.clone()).await.expect("views");
+    let views = views::start(store.clone(), shutdown.clone()).await;
     let config =
         ControllersConfig { cluster_cidr: "10.244.0.0/16".parse().expect("a range"), ca_pem: pki.ca_pem.clone() };
     let ledger = Arc::new(Ledger::default());
@@ -214,7 +214,7 @@ fn ready_addresses(view: &View, namespace: &str, service: &str) -> BTreeSet<Stri
                 .and_then(|labels| labels.get("kubernetes.io/service-name"))
                 .is_some_and(|name| name == service)
         })
-        .flat_map(|slice| slice.endpoints.iter().flatten())
+        .flat_map(|slice| slice.endpoints.clone().unwrap_or_default())
         .filter(|endpoint| endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready == Some(true)))
         .flat_map(|endpoint| endpoint.addresses.clone())
         .collect()

@@ -84,7 +84,7 @@ impl EventRecord {
 
     /// All is well with an object whose type is erased.
     pub fn normal_for(object: &Object, reason: &'static str, message: impl Into<String>) -> EventRecord {
-        let regarding = reference_to(object.kind(), object.meta());
+        let regarding = reference_to(object.kind(), &object.meta());
         EventRecord { regarding, type_: EventType::Normal, reason, message: message.into() }
     }
 

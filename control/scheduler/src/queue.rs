@@ -5,9 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::Key;
-use cache::{Change, Object};
+use cache::{Change, Kind, Object, Uid};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::DEFAULT_SCHEDULER;
 
@@ -34,7 +36,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 struct Entry {
     stage: Stage,
-    uid: String,
+    uid: Uid,
     priority: i32,
     arrival: u64,
     attempts: u32,
@@ -54,26 +56,24 @@ pub struct Queue {
 impl Queue {
     /// Follows one change of the View: pods come and go, and what changed may help others.
     pub fn apply(&mut self, change: &Change, now: Timestamp) {
-        match (&change.old, &change.new) {
-            (old, Some(Object::Pod(pod))) => {
-                if waits(pod) {
-                    self.see(&change.key, pod, now);
-                } else {
+        match (change.kind, &change.old, &change.new) {
+            (Kind::Pod, old, Some(pod)) => match waits(pod) {
+                Some(priority) => self.see(pod, priority, now),
+                None => {
                     self.remove(&change.key);
-                    let was_counted = matches!(old, Some(Object::Pod(old)) if takes_room(old));
-                    if was_counted && !takes_room(pod) {
+                    if old.as_ref().is_some_and(takes_room) && !takes_room(pod) {
                         self.wake(now);
                     }
                 }
-            }
-            (Some(Object::Pod(pod)), None) => {
+            },
+            (Kind::Pod, Some(pod), None) => {
                 self.remove(&change.key);
                 if takes_room(pod) {
                     self.wake(now);
                 }
             }
-            (None, Some(Object::Node(_))) => self.wake(now),
-            (Some(Object::Node(old)), Some(Object::Node(new))) if helps(old, new) => self.wake(now),
+            (Kind::Node, None, Some(_)) => self.wake(now),
+            (Kind::Node, Some(old), Some(new)) if helps(old, new) => self.wake(now),
             _ => {}
         }
     }
@@ -123,9 +123,9 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    fn see(&mut self, key: &Key, pod: &Pod, now: Timestamp) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if self.entries.get(key).is_some_and(|entry| entry.uid == uid) {
+    fn see(&mut self, pod: &Object, priority: i32, now: Timestamp) {
+        let key = &pod.key();
+        if self.entries.get(key).is_some_and(|entry| entry.uid == *pod.uid()) {
             // Its status changes by our own condition too, so a change of the pod wakes nobody.
             return;
         }
@@ -133,8 +133,8 @@ impl Queue {
         self.arrivals += 1;
         let entry = Entry {
             stage: Stage::Waiting(now),
-            uid,
-            priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0),
+            uid: pod.uid().clone(),
+            priority,
             arrival: self.arrivals,
             attempts: 0,
             not_before: now,
@@ -194,29 +194,42 @@ impl Queue {
     }
 }
 
-/// Whether a pod waits for this scheduler to give it a node.
-fn waits(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    spec.node_name.as_deref().is_none_or(str::is_empty)
-        && pod.metadata.deletion_timestamp.is_none()
-        && !matches!(phase, Some("Succeeded" | "Failed"))
-        && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
-        && spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == DEFAULT_SCHEDULER)
+/// What is read of a pod without a node.
+#[derive(Default, Deserialize)]
+struct Waiting {
+    spec: Option<WaitingSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WaitingSpec {
+    priority: Option<i32>,
+    scheduler_name: Option<String>,
+    scheduling_gates: Option<Vec<IgnoredAny>>,
+}
+
+/// The priority of a pod that waits for this scheduler to give it a node.
+fn waits(pod: &Object) -> Option<i32> {
+    if pod.node().is_some() || pod.is_deleting() || pod.is_terminal() {
+        return None;
+    }
+    let spec = pod.part::<Waiting>()?.spec?;
+    let ours = spec.scheduler_name.is_none_or(|name| name.is_empty() || name == DEFAULT_SCHEDULER);
+    let open = spec.scheduling_gates.is_none_or(|gates| gates.is_empty());
+    (ours && open).then_some(spec.priority.unwrap_or(0))
 }
 
 /// Whether a pod takes room on a node.
-fn takes_room(pod: &Pod) -> bool {
-    let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty());
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    bound && !matches!(phase, Some("Succeeded" | "Failed"))
+fn takes_room(pod: &Object) -> bool {
+    pod.node().is_some() && !pod.is_terminal()
 }
 
 /// Whether a change of a node may let pods on it. Heartbeats and conditions do not: what bars pods is a taint.
-fn helps(old: &Node, new: &Node) -> bool {
+fn helps(old: &Object, new: &Object) -> bool {
+    let (Some(old), Some(new)) = (old.typed::<Node>(), new.typed::<Node>()) else { return true };
     let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
     let bars = |node: &Node| node.spec.as_ref().map(|spec| (spec.taints.clone(), spec.unschedulable));
-    old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new) || bars(old) != bars(new)
+    old.metadata.labels != new.metadata.labels || allocatable(&old) != allocatable(&new) || bars(&old) != bars(&new)
 }
 
 fn backoff(attempts: u32) -> SignedDuration {

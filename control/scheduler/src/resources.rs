@@ -15,7 +15,7 @@ pub const ASSUMED_MEMORY: i64 = 200 * 1024 * 1024;
 pub type Quantities = BTreeMap<String, Quantity>;
 
 /// Amounts by resource name: cpu in millicores, everything else in its unit (bytes, pieces).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resources(BTreeMap<String, i64>);
 
 impl Resources {

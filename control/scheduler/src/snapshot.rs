@@ -1,11 +1,12 @@
 //! Nodes and their load, kept up to date change by change, with the pods that are assumed to be bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::Key;
-use cache::{Change, Object, View};
+use cache::{Change, Kind, Object, Uid, View};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::resources::{self, Resources};
 
@@ -15,7 +16,7 @@ pub type HostPort = (String, String, i32);
 /// A node with what its pods ask of it.
 #[derive(Clone, Debug, Default)]
 pub struct NodeLoad {
-    /// The node; `None` while pods are bound to a node that is not there.
+    /// The node, as far as decisions read it; `None` while pods are bound to a node that is not there.
     pub node: Option<Arc<Node>>,
     /// What its pods may ask for in all; `pods` among it.
     pub allocatable: Resources,
@@ -31,11 +32,17 @@ pub struct NodeLoad {
     pub pods: i64,
 }
 
-/// What one pod takes from its node.
+/// One pod on its node.
 #[derive(Clone, Debug)]
 struct Share {
-    node: String,
-    uid: String,
+    node: Arc<str>,
+    uid: Uid,
+    asks: Arc<Asks>,
+}
+
+/// What a pod takes from its node. Replicas take the same, and share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asks {
     requested: Resources,
     assumed: Resources,
     ports: Vec<HostPort>,
@@ -45,8 +52,10 @@ struct Share {
 /// Every node with its load.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    nodes: BTreeMap<String, NodeLoad>,
-    shares: BTreeMap<Key, Share>,
+    nodes: BTreeMap<Arc<str>, NodeLoad>,
+    /// By the pod's key as text.
+    shares: BTreeMap<Box<str>, Share>,
+    asks: BTreeSet<Arc<Asks>>,
 }
 
 impl Snapshot {
@@ -61,14 +70,17 @@ impl Snapshot {
 
     /// Follows one change of the View.
     pub fn apply(&mut self, change: &Change) {
-        match (&change.old, &change.new) {
-            (_, Some(Object::Node(node))) => self.set_node(&change.key.name, node),
-            (Some(Object::Node(_)), None) => self.remove_node(&change.key.name),
-            (_, Some(Object::Pod(pod))) => self.see_pod(&change.key, pod),
-            (Some(Object::Pod(pod)), None) => {
+        match (change.kind, &change.old, &change.new) {
+            (Kind::Node, _, Some(node)) => {
+                if let Some(node) = node.typed() {
+                    self.set_node(&change.key.name, &node);
+                }
+            }
+            (Kind::Node, Some(_), None) => self.remove_node(&change.key.name),
+            (Kind::Pod, _, Some(pod)) => self.see_pod(&change.key, pod),
+            (Kind::Pod, Some(pod), None) => {
                 // An assumed pod of the same name but another uid is a later one.
-                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-                if self.shares.get(&change.key).is_some_and(|share| share.uid == uid) {
+                if self.share(&change.key).is_some_and(|share| share.uid == *pod.uid()) {
                     self.release(&change.key);
                 }
             }
@@ -78,8 +90,9 @@ impl Snapshot {
 
     /// Counts a pod as bound to a node before the View shows it.
     pub fn assume(&mut self, pod: &Pod, node: &str) {
-        self.release(&cache::key_of(&pod.metadata));
-        self.take(cache::key_of(&pod.metadata), share(pod, node));
+        let key = cache::key_of(&pod.metadata);
+        self.release(&key);
+        self.take(&key, pod, node);
     }
 
     /// Takes back an assumption: the pod could not be bound.
@@ -89,15 +102,19 @@ impl Snapshot {
 
     /// The nodes that exist, by name.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Arc<Node>, &NodeLoad)> {
-        self.nodes.iter().filter_map(|(name, load)| Some((name.as_str(), load.node.as_ref()?, load)))
+        self.nodes.iter().filter_map(|(name, load)| Some((name.as_ref(), load.node.as_ref()?, load)))
     }
 
-    fn set_node(&mut self, name: &str, node: &Arc<Node>) {
-        let load = self.nodes.entry(name.to_owned()).or_default();
+    fn share(&self, key: &Key) -> Option<&Share> {
+        self.shares.get(key.to_string().as_str())
+    }
+
+    fn set_node(&mut self, name: &str, node: &Node) {
+        let load = self.nodes.entry(Arc::from(name)).or_default();
         let status = node.status.as_ref();
         let amounts = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
         load.allocatable = Resources::of(amounts);
-        load.node = Some(node.clone());
+        load.node = Some(Arc::new(decisive(node)));
     }
 
     fn remove_node(&mut self, name: &str) {
@@ -108,50 +125,57 @@ impl Snapshot {
         }
     }
 
-    fn see_pod(&mut self, key: &Key, pod: &Pod) {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty());
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let ended =
-            matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
-        match node {
-            Some(node) if !ended => {
+    fn see_pod(&mut self, key: &Key, pod: &Object) {
+        match pod.node() {
+            Some(node) if !pod.is_terminal() => {
                 self.release(key);
-                self.take(key.clone(), share(pod, node));
+                if let Some(pod) = pod.typed::<Pod>() {
+                    self.take(key, &pod, node);
+                }
             }
             Some(_) => self.release(key),
             // Not bound in the View: an assumption for this very pod stands, one for a former pod does not.
-            None if self.shares.get(key).is_some_and(|share| share.uid != uid) => self.release(key),
+            None if self.share(key).is_some_and(|share| share.uid != *pod.uid()) => self.release(key),
             None => {}
         }
     }
 
-    fn take(&mut self, key: Key, share: Share) {
-        let load = self.nodes.entry(share.node.clone()).or_default();
-        load.requested += &share.requested;
-        load.assumed += &share.assumed;
+    fn take(&mut self, key: &Key, pod: &Pod, node: &str) {
+        let asks = Arc::new(asks(pod));
+        let asks = self.asks.get(&asks).cloned().unwrap_or(asks);
+        self.asks.insert(asks.clone());
+        let node = self.nodes.get_key_value(node).map_or_else(|| Arc::from(node), |(known, _)| known.clone());
+        let load = self.nodes.entry(node.clone()).or_default();
+        load.requested += &asks.requested;
+        load.assumed += &asks.assumed;
         load.pods += 1;
-        for port in &share.ports {
+        for port in &asks.ports {
             *load.ports.entry(port.clone()).or_default() += 1;
         }
-        if let Some(controller) = &share.controller {
+        if let Some(controller) = &asks.controller {
             *load.replicas.entry(controller.clone()).or_default() += 1;
         }
-        self.shares.insert(key, share);
+        let uid = Uid::of(pod.metadata.uid.as_deref().unwrap_or_default());
+        self.shares.insert(key.to_string().into(), Share { node, uid, asks });
     }
 
     fn release(&mut self, key: &Key) {
-        let Some(share) = self.shares.remove(key) else { return };
-        let load = self.nodes.get_mut(&share.node).expect("a share's node has a load");
-        load.requested -= &share.requested;
-        load.assumed -= &share.assumed;
+        let Some(Share { node, asks, .. }) = self.shares.remove(key.to_string().as_str()) else { return };
+        let load = self.nodes.get_mut(&node).expect("a share's node has a load");
+        load.requested -= &asks.requested;
+        load.assumed -= &asks.assumed;
         load.pods -= 1;
-        for port in &share.ports {
+        for port in &asks.ports {
             decrement(&mut load.ports, port);
         }
-        if let Some(controller) = &share.controller {
+        if let Some(controller) = &asks.controller {
             decrement(&mut load.replicas, controller);
         }
-        self.drop_if_bare(&share.node);
+        // The set's own, and this one.
+        if Arc::strong_count(&asks) == 2 {
+            self.asks.remove(&asks);
+        }
+        self.drop_if_bare(&node);
     }
 
     fn drop_if_bare(&mut self, name: &str) {
@@ -169,10 +193,14 @@ fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     }
 }
 
-fn share(pod: &Pod, node: &str) -> Share {
-    Share {
-        node: node.to_owned(),
-        uid: pod.metadata.uid.clone().unwrap_or_default(),
+/// What decisions read of a node. Its status is most of it, and read by then.
+fn decisive(node: &Node) -> Node {
+    let ObjectMeta { name, labels, .. } = node.metadata.clone();
+    Node { metadata: ObjectMeta { name, labels, ..ObjectMeta::default() }, spec: node.spec.clone(), status: None }
+}
+
+fn asks(pod: &Pod) -> Asks {
+    Asks {
         requested: resources::requests(pod),
         assumed: resources::assumed_requests(pod),
         ports: host_ports(pod),

@@ -57,10 +57,7 @@ fn pod(name: &str, spec: &str) -> Pod {
 }
 
 fn pod_of(yaml: &str) -> Pod {
-    match objects(yaml).remove(0) {
-        Object::Pod(pod) => pod.as_ref().clone(),
-        other => panic!("{:?} is no pod", other.kind()),
-    }
+    objects(yaml)[0].typed::<Pod>().expect("a pod").as_ref().clone()
 }
 
 fn requesting(amounts: &str) -> Pod {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cache::{Input, Kind, Object, Reflector, View};
+use cache::{Cached, Input, Kind, Object, Reflector, Uid, View};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -73,9 +73,7 @@ impl Check {
             let event = event.map_err(|error| format!("the check lost its watch: {error}"))?;
             self.event(&event).map_err(|what| format!("write {} of {}: {what}", event.revision, event.key))?;
             changed = true;
-            if let Some(input) = plane::views::input(&event) {
-                self.reflector.apply(input);
-            }
+            self.reflector.apply(plane::views::input(&event));
             self.deployments()?;
             self.replica_sets()?;
         }
@@ -164,7 +162,7 @@ impl Check {
             let (Some(spec), Some(uid)) = (&deployment.spec, &deployment.metadata.uid) else { continue };
             let replicas = i64::from(spec.replicas.unwrap_or(1));
             let pods = pods_of(&view, &deployment.metadata);
-            let (surge, unavailable) = limits(deployment, replicas);
+            let (surge, unavailable) = limits(&deployment, replicas);
             let wanted = sets_of(&view, &deployment.metadata).iter().map(|set| set_replicas(set)).sum();
             self.at_most(&deployment.metadata, wanted, replicas + surge)?;
             if let Some(reached) = &mut self.available {
@@ -187,7 +185,7 @@ impl Check {
         for set in view.all::<ReplicaSet>() {
             let pods = owned_pods(&view, &set.metadata);
             let active = i64::try_from(pods.iter().filter(|pod| is_active(pod)).count()).expect("few");
-            self.at_most(&set.metadata, active, set_replicas(set))?;
+            self.at_most(&set.metadata, active, set_replicas(&set))?;
         }
         Ok(())
     }
@@ -207,7 +205,8 @@ impl Check {
         let view = self.reflector.view();
         for node in view.all::<Node>() {
             let name = node.metadata.name.as_deref().unwrap_or_default();
-            let pods: Vec<_> = view.pods_on(name).filter(|pod| !is_terminal(pod)).collect();
+            let pods: Vec<_> =
+                view.pods_on(name).filter_map(Object::typed).filter(|pod: &Arc<Pod>| !is_terminal(pod)).collect();
             let cpu: i64 = pods.iter().map(|pod| milli_cpu(pod)).sum();
             if cpu > 4000 || pods.len() > 20 {
                 return Err(format!("{name} has {} pods with {cpu}m cpu", pods.len()));
@@ -314,15 +313,15 @@ pub fn pods_of(view: &View, deployment: &ObjectMeta) -> Vec<Arc<Pod>> {
 }
 
 fn sets_of(view: &View, deployment: &ObjectMeta) -> Vec<Arc<ReplicaSet>> {
-    let owned = view.owned_by(deployment.uid.as_deref().unwrap_or_default());
-    let sets = owned.filter(|(kind, _)| *kind == Kind::ReplicaSet);
-    sets.filter_map(|(_, key)| view.at::<ReplicaSet>(key)).collect()
+    owned(view, deployment)
 }
 
 fn owned_pods(view: &View, owner: &ObjectMeta) -> Vec<Arc<Pod>> {
-    let owned = view.owned_by(owner.uid.as_deref().unwrap_or_default());
-    let objects = owned.filter_map(|(kind, key)| view.object(kind, key));
-    objects.filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None }).collect()
+    owned(view, owner)
+}
+
+fn owned<T: Cached>(view: &View, owner: &ObjectMeta) -> Vec<Arc<T>> {
+    view.owned_by(&Uid::of(owner.uid.as_deref().unwrap_or_default())).filter_map(Object::typed).collect()
 }
 
 fn set_replicas(set: &ReplicaSet) -> i64 {

@@ -34,9 +34,7 @@ impl Feed {
             let Some(watch) = &mut self.watch else { return self.relist() };
             match watch.next().now_or_never().flatten() {
                 Some(Ok(event)) => {
-                    if let Some(input) = plane::views::input(&event) {
-                        self.reflector.apply(input);
-                    }
+                    self.reflector.apply(plane::views::input(&event));
                 }
                 Some(Err(_)) => return self.relist(),
                 None => return,

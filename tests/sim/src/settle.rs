@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cache::{Kind, View};
+use cache::{Kind, Uid, View};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -76,7 +76,7 @@ pub fn accomplished(view: &View) -> Result<(), String> {
         if pod.metadata.deletion_timestamp.is_some() {
             return Err(format!("pod {name} is still being deleted"));
         }
-        if is_active(pod) && !is_ready(pod) {
+        if is_active(&pod) && !is_ready(&pod) {
             return Err(format!("pod {name} is not ready"));
         }
     }
@@ -93,7 +93,7 @@ pub fn accomplished(view: &View) -> Result<(), String> {
         }
     }
     for service in view.all::<Service>() {
-        endpoints(view, service)?;
+        endpoints(view, &service)?;
     }
     let ranges: BTreeSet<_> = view.all::<Node>().filter_map(|node| node.spec.as_ref()?.pod_cidr.clone()).collect();
     if ranges.len() != view.all::<Node>().count() {
@@ -120,8 +120,8 @@ fn endpoints(view: &View, service: &Service) -> Result<(), String> {
         labels.and_then(|labels| labels.get("kubernetes.io/service-name")) == Some(&key.name)
     });
     let mut found: Vec<String> = slices
-        .flat_map(|slice| slice.endpoints.iter().flatten())
-        .filter_map(|endpoint| endpoint.target_ref.as_ref()?.name.clone())
+        .flat_map(|slice| slice.endpoints.clone().unwrap_or_default())
+        .filter_map(|endpoint| endpoint.target_ref?.name)
         .collect();
     wanted.sort();
     found.sort();
@@ -134,7 +134,7 @@ fn owner_exists(
     meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
 ) -> Result<(), String> {
     for owner in meta.owner_references.iter().flatten() {
-        if view.by_uid(&owner.uid).is_none() {
+        if view.by_uid(&Uid::of(&owner.uid)).is_none() {
             return Err(format!("{kind} {} outlived its owner {}", cache::key_of(meta), owner.name));
         }
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{Apiserver, User};
+use cache::{Object, View};
 use client::Client;
 use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use process::simulation::Simulation;
 use rcgen::{CertificateParams, KeyPair};
 use reconcile::Controller;
@@ -210,8 +212,8 @@ impl World {
             for _ in 0..MAX_WORK {
                 let view = self.check.view().clone();
                 let kubelet = &mut self.kubelets[index];
-                let pods = view.pods_on(&kubelet.name.clone()).map(|pod| &**pod).collect::<Vec<_>>();
-                let Some(deed) = kubelet.step(pods.into_iter(), &mut self.rng) else { break };
+                let pods = pods_on(&view, &kubelet.name);
+                let Some(deed) = kubelet.step(pods.iter().map(AsRef::as_ref), &mut self.rng) else { break };
                 self.note(deed);
                 self.check.look()?;
             }
@@ -281,8 +283,8 @@ impl World {
         let view = self.check.view().clone();
         let index = self.rng.below(NODES);
         let kubelet = &mut self.kubelets[index];
-        let pods: Vec<_> = view.pods_on(&kubelet.name).map(|pod| &**pod).collect();
-        if let Some(deed) = kubelet.step(pods.into_iter(), &mut self.rng) {
+        let pods = pods_on(&view, &kubelet.name);
+        if let Some(deed) = kubelet.step(pods.iter().map(AsRef::as_ref), &mut self.rng) {
             self.note(deed);
         }
     }
@@ -343,4 +345,8 @@ fn server_config(store: Arc<dyn Backend>) -> apiserver::Config {
         extra: None,
         advertise: "192.0.2.1:6443".parse().expect("an address"),
     }
+}
+
+fn pods_on(view: &View, node: &str) -> Vec<Arc<Pod>> {
+    view.pods_on(node).filter_map(Object::typed).collect()
 }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::Uid;
 
 fn pod(name: &str, node: &str, owner: &str, revision: u64) -> Object {
     let pod = json!({
@@ -14,6 +15,10 @@ fn pod(name: &str, node: &str, owner: &str, revision: u64) -> Object {
         },
         "spec": {"nodeName": node, "containers": []},
     });
+    object(&pod, revision)
+}
+
+fn object(pod: &Value, revision: u64) -> Object {
     Object::decode(Kind::Pod, pod.to_string().as_bytes(), Revision(revision)).expect("a pod")
 }
 
@@ -28,9 +33,9 @@ fn restarted(objects: Vec<Object>, revision: u64) -> Input {
 /// Pods with their node, and what the indexes say.
 fn dump(view: &View) -> String {
     let pods: Vec<String> = view.all::<Pod>().map(|pod| pod.metadata.name.clone().unwrap_or_default()).collect();
-    let nodes: Vec<String> =
-        view.nodes_with_pods().map(|node| format!("{node}:{}", view.pods_on(node).count())).collect();
-    let owned = |owner: &str| view.owned_by(owner).count();
+    let nodes = ["n1", "n2"].map(|node| (node, view.pods_on(node).count())).into_iter().filter(|(_, pods)| *pods > 0);
+    let nodes: Vec<String> = nodes.map(|(node, pods)| format!("{node}:{pods}")).collect();
+    let owned = |owner: &str| view.owned_by(&Uid::of(owner)).count();
     format!("{} [{}] [{}] rs:{} rs2:{}", view.revision, pods.join(" "), nodes.join(" "), owned("rs"), owned("rs2"))
 }
 
@@ -68,10 +73,8 @@ fn a_relist_finds_what_was_missed_and_touches_nothing_else() {
     reflector.apply(restarted(vec![pod("a", "n1", "rs", 3), pod("c", "n2", "rs", 8)], 9));
     assert_eq!(dump(reflector.view()), "9 [a c] [n1:1 n2:1] rs:2 rs2:0");
     let changes = reflector.view().changes_since(&before);
-    let shown: Vec<String> = changes
-        .iter()
-        .map(|change| format!("{} {} {}", change.key, change.old.is_some(), change.new.is_some()))
-        .collect();
+    let shown: Vec<String> =
+        changes.map(|change| format!("{} {} {}", change.key, change.old.is_some(), change.new.is_some())).collect();
     assert_eq!(shown, ["default/b true false", "default/c false true"]);
 }
 
@@ -88,24 +91,20 @@ fn a_view_does_not_change_once_it_is_given_out() {
 fn a_successor_of_the_same_name_keeps_its_uid_in_the_index() {
     let mut view = View::default();
     view.insert(pod("a", "n1", "rs", 1));
-    let mut successor = pod("a", "n2", "rs2", 2);
-    if let Object::Pod(pod) = &mut successor {
-        Arc::make_mut(pod).metadata.uid = Some("uid-next".to_owned());
-    }
-    view.insert(successor);
-    assert!(view.by_uid("uid-a").is_none());
-    assert!(view.by_uid("uid-next").is_some());
+    let mut successor = pod("a", "n2", "rs2", 2).to_value();
+    successor["metadata"]["uid"] = "uid-next".into();
+    view.insert(object(&successor, 2));
+    assert!(view.by_uid(&Uid::of("uid-a")).is_none());
+    assert!(view.by_uid(&Uid::of("uid-next")).is_some());
 }
 
 #[test]
 fn namespaces_do_not_run_into_each_other() {
     let mut view = View::default();
     for namespace in ["a", "a-b", "b", "ab"] {
-        let mut object = pod("p", "n1", "rs", 1);
-        if let Object::Pod(pod) = &mut object {
-            Arc::make_mut(pod).metadata.namespace = Some(namespace.to_owned());
-        }
-        view.insert(object);
+        let mut pod = pod("p", "n1", "rs", 1).to_value();
+        pod["metadata"]["namespace"] = namespace.into();
+        view.insert(object(&pod, 1));
     }
     for namespace in ["a", "a-b", "b", "ab"] {
         assert_eq!(view.list::<Pod>(namespace).count(), 1, "{namespace}");

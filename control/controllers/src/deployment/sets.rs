@@ -42,8 +42,7 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    pub fn new(deployment: &Deployment, owned: Vec<&Arc<ReplicaSet>>) -> Sets {
-        let mut all: Vec<Arc<ReplicaSet>> = owned.into_iter().cloned().collect();
+    pub fn new(deployment: &Deployment, mut all: Vec<Arc<ReplicaSet>>) -> Sets {
         all.sort_by_key(|set| (set.metadata.creation_timestamp.clone(), set.metadata.name.clone()));
         let template = deployment.spec.as_ref().map(|spec| &spec.template);
         let new = all.iter().position(|set| {
@@ -65,11 +64,6 @@ impl Sets {
 
     pub fn old_sets(&self) -> impl Iterator<Item = &Arc<ReplicaSet>> {
         self.all.iter().enumerate().filter(|(index, _)| Some(*index) != self.new).map(|(_, set)| set)
-    }
-
-    pub fn owns(&self, meta: &ObjectMeta) -> bool {
-        let owner = owner::controller_of(meta).map(|owner| owner.uid.as_str());
-        owner.is_some_and(|uid| self.all.iter().any(|set| set.metadata.uid.as_deref() == Some(uid)))
     }
 
     /// The sum of the sizes.

@@ -36,7 +36,7 @@ fn state(world: &World) -> String {
         let spec = set.spec.as_ref().and_then(|spec| spec.template.as_ref()?.spec.as_ref());
         let image = spec.and_then(|spec| spec.containers[0].image.as_deref()).unwrap_or_default();
         let ready = status.ready_replicas.unwrap_or(0);
-        let _ = write!(text, "{image} r{} {}/{ready} | ", sets::revision(&set.metadata), sets::spec_replicas(set));
+        let _ = write!(text, "{image} r{} {}/{ready} | ", sets::revision(&set.metadata), sets::spec_replicas(&set));
     }
     let deployment = world.view.get::<Deployment>("default", "web").expect("the deployment");
     let status = deployment.status.clone().unwrap_or_default();
@@ -582,8 +582,9 @@ fn bounds_hold_at_every_step() {
         let unavailable = if surge + unavailable == 0 { 1 } else { unavailable };
         for step in 0..200_usize {
             world.round(&controllers(), &|_| {});
-            let active: Vec<_> = world.view.list::<Pod>("default").filter(|pod| pods::is_active(pod)).collect();
-            let ready = active.iter().filter(|pod| pods::is_ready(pod)).count();
+            let pods = world.view.tables.list(Kind::Pod, "default");
+            let active: Vec<_> = pods.filter(|pod| !pod.is_terminal() && !pod.is_deleting()).collect();
+            let ready = active.iter().filter(|pod| matches!(pod.ready(), cache::Ready::Yes(_))).count();
             assert!(active.len() <= replicas + surge, "{surge} {unavailable} {replicas}: {} pods", active.len());
             assert!(ready + unavailable >= replicas, "{surge} {unavailable} {replicas}: {ready} ready");
             let pods = world.view.tables.keys(Kind::Pod, None);

@@ -84,7 +84,7 @@ fn foreground_waits_for_dependents() {
         patch replicasets default/rs {"metadata":{"finalizers":[]}}
     "#]]
     .assert_eq(&world.take_log());
-    assert_eq!(world.view.tables.replica_sets.len(), 0);
+    assert_eq!(world.view.tables.count(Kind::ReplicaSet), 0);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn foreground_goes_down_the_tree() {
         -- nodes
     "#]]
     .assert_eq(&world.take_log());
-    assert_eq!(world.view.tables.deployments.len(), 0);
+    assert_eq!(world.view.tables.count(Kind::Deployment), 0);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn cycles_end() {
         patch configmaps default/a {"metadata":{"finalizers":[]}}
         delete configmaps default/b Background
     "#]].assert_eq(&world.take_log());
-    assert_eq!(world.view.tables.config_maps.len(), 0);
+    assert_eq!(world.view.tables.count(Kind::ConfigMap), 0);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn conditions(world: &World) -> String {
         .flat_map(|status| status.conditions.iter().flatten())
         .map(|condition| format!("{}={} ", condition.type_, condition.status))
         .collect();
-    format!("{}| pod ready: {}\n", node.concat(), pods::is_ready(&pod))
+    format!("{}| pod ready: {}\n", node.concat(), crate::pods::is_ready(&pod))
 }
 
 #[test]
