@@ -41,6 +41,8 @@ pub enum Verb {
     Image(ImageVerb),
     /// Control plane, nodes, fabric and workloads at a glance
     Status(StatusArguments),
+    /// Say what this machine offers, what Gannet does without the rest, and what mends it
+    Doctor(DoctorArguments),
     /// Create or update the objects of a file
     Apply(ApplyArguments),
     /// The data plane
@@ -194,6 +196,13 @@ pub struct StatusArguments {
     /// How long to wait
     #[arg(long, default_value = "2m", value_parser = parse_duration)]
     pub timeout: Duration,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Args)]
+pub struct DoctorArguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

@@ -1,5 +1,6 @@
 //! The one binary. Its verbs start and stop a cluster (`up`, `control`, `node`, `down`, `dev`), serve containerd as
-//! CNI plugin (`cni`, or called as `gannet-cni`), and speak to a cluster (`status`, `apply`, `image`, `net`).
+//! CNI plugin (`cni`, or called as `gannet-cni`), and speak to a cluster (`status`, `apply`, `image`, `net`), and
+//! look at the machine (`doctor`).
 //!
 //! Every error ends as one line on standard error, with the cause and the fix; the exit code is the truth.
 
@@ -7,6 +8,7 @@ mod apply;
 mod cli;
 mod control;
 mod dev;
+mod doctor;
 mod down;
 mod image;
 mod join;
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Dev(DevVerb::List) => dev::list()?,
         Verb::Image(ImageVerb::Load(arguments)) => image::load(&arguments)?,
         Verb::Status(arguments) => return status::run(&arguments),
+        Verb::Doctor(arguments) => return doctor::run(&arguments),
         Verb::Apply(arguments) => apply::run(&arguments)?,
         Verb::Net(NetVerb::Test(arguments)) => net_test::run(&arguments)?,
         Verb::Kubeconfig(arguments) => site::print_kubeconfig(&arguments)?,
