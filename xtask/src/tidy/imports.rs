@@ -99,10 +99,11 @@ pub fn check(graph: &Graph) -> Vec<Finding> {
 }
 
 fn forbidden_edge(graph: &Graph, name: &str, folder: &str, import: &str) -> Option<&'static str> {
-    if let Some((_, importers)) = SOLE_IMPORTER.iter().find(|(world, _)| *world == import) {
-        if !importers.contains(&name) && !observes(folder) {
-            return Some("another crate is its only importer");
-        }
+    if let Some((_, importers)) = SOLE_IMPORTER.iter().find(|(world, _)| *world == import)
+        && !importers.contains(&name)
+        && !observes(folder)
+    {
+        return Some("another crate is its only importer");
     }
     let to = graph.ours.get(import)?;
     if observes(to) && !folder.starts_with("tests/") {

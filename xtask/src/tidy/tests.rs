@@ -26,7 +26,7 @@ fn graph(crates: &[(&str, &str, &[&str])]) -> Graph {
         "packages": names.iter().map(package).collect::<Vec<Value>>(),
         "resolve": {"nodes": crates.iter().map(node).collect::<Vec<Value>>()},
     });
-    Graph::parse(&metadata).unwrap()
+    Graph::parse(&metadata).expect("the sample reads")
 }
 
 fn check(crates: &[(&str, &str, &[&str])], expected: &str) {

@@ -22,9 +22,9 @@ fn a_console_is_read() {
     assert_eq!(transcript.rest, ["\u{1b}[2JSeaBIOS", "cannot load module sctp"]);
     assert!(transcript.succeeded("verify").is_ok());
     assert_eq!(transcript.lines("verify"), ["from_pod 63955 320"]);
-    assert!(transcript.succeeded("differential").unwrap_err().to_string().contains("101:\npanicked"));
-    assert!(transcript.succeeded("endless").unwrap_err().to_string().contains("did not end"));
-    assert!(transcript.succeeded("features").unwrap_err().to_string().contains("never came"));
+    assert!(transcript.succeeded("differential").expect_err("it failed").to_string().contains("101:\npanicked"));
+    assert!(transcript.succeeded("endless").expect_err("it failed").to_string().contains("did not end"));
+    assert!(transcript.succeeded("features").expect_err("it failed").to_string().contains("never came"));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn dependencies_of_modules_are_read() {
 #[test]
 fn loads_stand_among_other_lines() {
     let lines = ["a 12 32", "b refused", "1455: (bc) w1 = w4", "processed 3311 insns (limit 1000000)", "", "c 13 64"];
-    let (costs, refused) = loads(lines.into_iter()).unwrap();
+    let (costs, refused) = loads(lines.into_iter()).expect("the sample reads");
     assert_eq!(costs.keys().collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(refused, ["b"]);
     assert!(loads(std::iter::empty()).is_err(), "a loader that says nothing is no success");
@@ -49,8 +49,8 @@ fn loads_stand_among_other_lines() {
 #[test]
 fn kernels_are_compared() {
     let outcome = |release: &str, line: &str| Outcome {
-        series: Series::of(release).unwrap(),
-        features: features([line].into_iter()).unwrap(),
+        series: Series::of(release).expect("the sample reads"),
+        features: features([line].into_iter()).expect("the sample reads"),
         costs: Costs::new(),
         refused: Vec::new(),
     };
