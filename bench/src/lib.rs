@@ -1,6 +1,7 @@
 //! Measurements: each prints a table or one JSON document; `README.md` has their figures with command, kernel and commit.
 
 pub mod api;
+pub mod balance;
 mod node;
 pub mod packet;
 pub mod service;

@@ -10,6 +10,8 @@ use crate::run::stream;
 pub enum What {
     /// Nanoseconds a packet in the programs, by BPF_PROG_TEST_RUN
     Packet(Options),
+    /// Nanoseconds a packet in the layer-4 balancer, by BPF_PROG_TEST_RUN
+    Balance(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
     Service(Options),
     /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
@@ -35,6 +37,7 @@ pub struct Options {
 pub fn run(what: &What) -> anyhow::Result<()> {
     let (binary, Options { json }) = match what {
         What::Packet(options) => ("packet", options),
+        What::Balance(options) => ("balance", options),
         What::Service(options) => ("service", options),
         What::Api(options) => return api(options),
     };

@@ -4,6 +4,8 @@
 //! conversions of representation. A change of any layout changes [`SCHEMA`], which is part of the pin path.
 #![no_std]
 
+pub mod balance;
+
 /// Version of every layout in this crate; maps are pinned under a folder of this name.
 pub const SCHEMA: &str = "v1";
 
@@ -391,6 +393,8 @@ pub enum Counter {
     DropKernel = 18,
     /// The flow table took no record.
     DropFlowTable = 19,
+    /// Larger than the path after the outer header was added, and not to be fragmented.
+    DropTooBig = 28,
 }
 
 /// Entries of [`map::COUNTERS`].

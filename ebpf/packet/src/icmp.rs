@@ -41,6 +41,12 @@ fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<
     nat::rewrite(b, &s.packet, &s.to)
 }
 
+/// The tuple of the packet that an ICMP message quotes at `off`, turned round. `false` if the quote is cut short.
+#[inline(always)]
+pub fn quoted<B: Buffer>(b: &B, key: &mut FlowKey, off: usize, v6: bool) -> bool {
+    if v6 { quote6(b, key, off).is_some() } else { quote4(b, key, off).is_some() }
+}
+
 /// Rewrites the quote to what its sender knows; returns what the addresses and the ports add to the ICMP checksum. `key` is the
 /// quoted tuple turned round, `flow` its record.
 #[inline(always)]

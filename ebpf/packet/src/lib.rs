@@ -9,6 +9,7 @@
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod buffer;
 pub mod checksum;
 pub mod conntrack;

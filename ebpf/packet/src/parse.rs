@@ -94,13 +94,22 @@ impl Unparsed {
 pub fn parse<B: Buffer>(b: &B, s: &mut Scratch) -> bool {
     s.unparsed = Unparsed::Malformed;
     let Some(kind) = b.half(12) else { return false };
-    let p = &mut s.packet;
+    if kind != ETH_IPV4 && kind != ETH_IPV6 {
+        s.unparsed = Unparsed::NotIp;
+        return false;
+    }
+    headers(b, &mut s.packet)
+}
+
+/// Parses a packet; `false` if it is not IP or ends before its headers do.
+#[inline(always)]
+pub fn headers<B: Buffer>(b: &B, p: &mut Packet) -> bool {
+    let Some(kind) = b.half(12) else { return false };
     let header = if kind == ETH_IPV4 {
         ipv4(b, p)
     } else if kind == ETH_IPV6 {
         ipv6(b, p)
     } else {
-        s.unparsed = Unparsed::NotIp;
         return false;
     };
     header.is_some() && transport(b, p).is_some()

@@ -3,6 +3,8 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod access;
+mod balance;
 mod maps;
 mod skb;
 mod sock;

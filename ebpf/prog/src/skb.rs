@@ -1,29 +1,18 @@
 //! A packet as the verifier wants it read: a bounded offset, a fresh pair of pointers and a compare at each access.
 
-use core::arch::asm;
-
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
     helpers::{bpf_l4_csum_replace, bpf_skb_pull_data},
 };
 use packet::Buffer;
 
-/// Bound of every offset: headers with options, extensions and a quoted packet fit well below.
-const MAX_OFFSET: usize = 0x3fff;
+use crate::access::{self, MAX_OFFSET, load1, load2, opaque};
+
 /// Bytes that have to be in the linear part: Ethernet, two IP headers with options, ICMP and ports.
 const LINEAR: u32 = 160;
 
 /// A socket buffer at a tc hook.
 pub struct Skb(pub *mut __sk_buff);
-
-/// Hides where a value comes from, so that the one that was compared is the one that is used.
-#[inline(always)]
-fn opaque(p: usize) -> usize {
-    let q: usize;
-    // SAFETY: copies a register.
-    unsafe { asm!("{0} = {1}", lateout(reg) q, in(reg) p, options(pure, nomem, nostack, preserves_flags)) };
-    q
-}
 
 impl Skb {
     /// Makes the headers readable. A packet that is shorter than that is linear already.
@@ -54,51 +43,6 @@ impl Skb {
     }
 }
 
-// The accesses below are assembly because packets are not aligned: to Rust a misaligned word does not exist, and byte by byte costs a
-// fifth of the whole program. The verifier checks bounds, and x86, arm64 and riscv64 allow them in packets.
-
-#[inline(always)]
-unsafe fn load1(p: usize) -> u64 {
-    let v: u64;
-    // SAFETY: the caller has compared `p` with the packet's end.
-    unsafe { asm!("{0} = *(u8 *)({1} + 0)", out(reg) v, in(reg) p, options(readonly, nostack, preserves_flags)) };
-    v
-}
-
-#[inline(always)]
-unsafe fn load2(p: usize) -> u64 {
-    let v: u64;
-    // SAFETY: as in `load1`.
-    unsafe { asm!("{0} = *(u16 *)({1} + 0)", out(reg) v, in(reg) p, options(readonly, nostack, preserves_flags)) };
-    v
-}
-
-macro_rules! word_access {
-    ($load:ident, $store:ident, $at:literal) => {
-        #[inline(always)]
-        unsafe fn $load(p: usize) -> u64 {
-            let v: u64;
-            // SAFETY: as in `load1`.
-            unsafe {
-                asm!(concat!("{0} = *(u32 *)({1} + ", $at, ")"), out(reg) v, in(reg) p,
-                    options(readonly, nostack, preserves_flags))
-            };
-            v
-        }
-
-        #[inline(always)]
-        unsafe fn $store(p: usize, v: u32) {
-            // SAFETY: as in `load1`.
-            unsafe {
-                asm!(concat!("*(u32 *)({0} + ", $at, ") = {1}"), in(reg) p, in(reg) v as u64,
-                    options(nostack, preserves_flags))
-            };
-        }
-    };
-}
-
-word_access!(load_w0, store_w0, "0");
-
 impl Buffer for Skb {
     #[inline(always)]
     fn byte(&self, off: usize) -> Option<u8> {
@@ -117,21 +61,15 @@ impl Buffer for Skb {
     #[inline(always)]
     fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]> {
         let p = self.at(off, 4 * N)?;
-        let mut words = [0; N];
-        let mut i = 0;
-        while i < N {
-            // SAFETY: `4 * N` bytes at `p` are in the packet.
-            words[i] = unsafe { load_w0(p + 4 * i) } as u32;
-            i += 1;
-        }
-        Some(words)
+        // SAFETY: `4 * N` bytes at `p` are in the packet.
+        Some(unsafe { access::load_words(p) })
     }
 
     #[inline(always)]
     fn set_byte(&mut self, off: usize, value: u8) -> Option<()> {
         let p = self.at(off, 1)?;
         // SAFETY: one byte at `p` is in the packet.
-        unsafe { asm!("*(u8 *)({0} + 0) = {1}", in(reg) p, in(reg) value as u64, options(nostack, preserves_flags)) };
+        unsafe { access::store1(p, value) };
         Some(())
     }
 
@@ -139,19 +77,15 @@ impl Buffer for Skb {
     fn set_half(&mut self, off: usize, value: u16) -> Option<()> {
         let p = self.at(off, 2)?;
         // SAFETY: two bytes at `p` are in the packet.
-        unsafe { asm!("*(u16 *)({0} + 0) = {1}", in(reg) p, in(reg) value as u64, options(nostack, preserves_flags)) };
+        unsafe { access::store2(p, value) };
         Some(())
     }
 
     #[inline(always)]
     fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()> {
         let p = self.at(off, 4 * N)?;
-        let mut i = 0;
-        while i < N {
-            // SAFETY: `4 * N` bytes at `p` are in the packet.
-            unsafe { store_w0(p + 4 * i, value[i]) };
-            i += 1;
-        }
+        // SAFETY: `4 * N` bytes at `p` are in the packet.
+        unsafe { access::store_words(p, value) };
         Some(())
     }
 

@@ -19,7 +19,7 @@ pub struct Maps {
 
 /// Monotonic seconds without a division: 2^20 ns are 0.001048576 s, which is 1,125,900 / 2^30 to 7 digits.
 #[inline(always)]
-fn seconds(ns: u64) -> u32 {
+pub fn seconds(ns: u64) -> u32 {
     ((ns >> 20).wrapping_mul(1_125_900) >> 30) as u32
 }
 

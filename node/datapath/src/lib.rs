@@ -7,9 +7,11 @@
 //! otherwise. Numbers of services and backends are local to the node and recovered from [`Observed`], so a restarted
 //! daemon that finds its tables in order plans nothing.
 mod address;
+pub mod balancer;
 mod desired;
 mod diff;
 mod dump;
+pub mod maglev;
 mod observed;
 mod plan;
 mod state;

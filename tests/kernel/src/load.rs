@@ -44,6 +44,7 @@ pub fn program(bpf: &mut Ebpf, name: &str) -> Result<()> {
     let loaded = match program {
         Program::SchedClassifier(p) => p.load(),
         Program::CgroupSockAddr(p) => p.load(),
+        Program::Xdp(p) => p.load(),
         other => bail!("program {name} has an unexpected type {:?}", other.prog_type()),
     };
     match loaded {
@@ -60,6 +61,7 @@ pub fn instructions(bpf: &Ebpf, name: &str) -> Result<u32> {
     let info = match bpf.program(name).with_context(|| format!("the object has no program {name}"))? {
         Program::SchedClassifier(p) => p.info()?,
         Program::CgroupSockAddr(p) => p.info()?,
+        Program::Xdp(p) => p.info()?,
         other => bail!("program {name} has an unexpected type {:?}", other.prog_type()),
     };
     info.verified_instruction_count().context("this kernel does not tell verified instructions (5.16 does)")

@@ -1,11 +1,13 @@
 //! The packet code on the host: buffers and tables in memory, frames to feed it, and a small cluster to feed them to.
 //! Tests, the differential test and tools use it; the BPF build does not have it.
 
+mod balancer;
 mod frame;
 mod memory;
 mod traffic;
 mod world;
 
+pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
 pub use frame::{Fragment, Spec, check, icmp_error};
 pub use memory::{Frame, Memory};
 pub use traffic::{Dice, Hook, Step, apply, step};

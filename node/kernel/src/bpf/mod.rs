@@ -4,6 +4,7 @@
 //! opening again finds them, checks them, and replaces only what differs.
 mod device;
 mod links;
+mod mapped;
 mod object;
 mod pod;
 mod sys;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 
 pub use device::{OVERLAY, SNAT_FIRST, remove};
 pub use links::PinnedLink;
+pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};
 pub use table::{Plain, Raw};
 

@@ -48,6 +48,10 @@ impl Object {
             check(shape, &path)?;
             loader.map_pin_path(shape.0, path);
         }
+        // The balancer's tables are for `gannet lb` alone.
+        for name in abi::balance::map::ALL {
+            loader.map_max_entries(name, 1);
+        }
         let mut ebpf = loader.load(OBJECT).map_err(Error::Load)?;
         let mut programs = BTreeMap::new();
         for (name, program) in ebpf.programs_mut() {
@@ -55,6 +59,7 @@ impl Object {
             match program {
                 Program::SchedClassifier(p) => p.load().map_err(fail)?,
                 Program::CgroupSockAddr(p) => p.load().map_err(fail)?,
+                Program::Xdp(_) => continue,
                 other => return Err(Error::Kind { name: name.to_owned(), kind: format!("{:?}", other.prog_type()) }),
             }
             let fd = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(fail)?;

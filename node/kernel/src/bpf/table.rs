@@ -51,6 +51,17 @@ unsafe impl Plain for abi::AffinityKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::AffinityValue {}
 
+// SAFETY: as above.
+unsafe impl Plain for abi::balance::Vip {}
+// SAFETY: as above.
+unsafe impl Plain for abi::balance::Backend {}
+// SAFETY: as above.
+unsafe impl Plain for abi::balance::Config {}
+// SAFETY: as above.
+unsafe impl Plain for abi::balance::Traffic {}
+// SAFETY: an array of what is plain has no padding either.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
 /// A plain value for aya's own maps, whose trait abi does not know.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

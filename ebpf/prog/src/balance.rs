@@ -1,0 +1,363 @@
+//! The XDP hook of the layer-4 balancer, its maps, and what the measurements run. See `packet::balance`.
+
+use core::arch::asm;
+
+use abi::{
+    Counter, FlowKey, FragmentKey, FragmentValue,
+    balance::{
+        Backend, Config, Gate, MAX_BACKENDS, MAX_FLOWS, MAX_FRAGMENTS, MAX_ROWS, MAX_SLOTS, MAX_VIPS, SLOTS_AN_ELEMENT,
+        Traffic, Vip,
+    },
+};
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, xdp_action, xdp_md},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head},
+    macros::{map, xdp},
+    maps::{Array, LruHashMap, PerCpuArray},
+    programs::XdpContext,
+};
+use packet::{
+    Buffer, Tables as _,
+    balance::{self, Balancer, Cold, Fate, Frame},
+    checksum,
+    parse::{L3, Packet},
+};
+
+use crate::{access, is_test_run, tables};
+
+#[map]
+static LB_CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map]
+static LB_VIPS: Array<Vip> = Array::with_max_entries(MAX_ROWS, BPF_F_MMAPABLE);
+#[map]
+static LB_SLOTS: Array<[u32; SLOTS_AN_ELEMENT as usize]> = Array::with_max_entries(MAX_SLOTS, BPF_F_MMAPABLE);
+#[map]
+static LB_BACKENDS: Array<Backend> = Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
+#[map]
+static LB_CHANGED: Array<u32> = Array::with_max_entries(MAX_VIPS, BPF_F_MMAPABLE);
+#[map]
+static LB_FLOWS: LruHashMap<FlowKey, u32> = LruHashMap::with_max_entries(MAX_FLOWS, 0);
+#[map]
+static LB_FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
+#[map]
+static LB_GATES: PerCpuArray<Gate> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static LB_TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(MAX_VIPS, 0);
+/// Of the measurements: the number of the next packet, and the masks that make it one of so many flows to one of so many
+/// addresses.
+#[map]
+static LB_BENCH: Array<[u32; 4]> = Array::with_max_entries(1, 0);
+
+#[xdp]
+pub fn balance(ctx: XdpContext) -> u32 {
+    run(ctx.ctx)
+}
+
+/// Measured in place of [`balance`]: each run makes the packet one of another flow, balances it and takes the outer header off, so
+/// that one buffer serves any number of runs.
+#[xdp]
+pub fn balance_bench(ctx: XdpContext) -> u32 {
+    let mut frame = Xdp(ctx.ctx);
+    if next_flow(&mut frame).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    let action = run(ctx.ctx);
+    if action == xdp_action::XDP_TX && undo(&mut frame).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    action
+}
+
+/// What [`balance_bench`] does around the balancer, to be taken off.
+#[xdp]
+pub fn balance_base(ctx: XdpContext) -> u32 {
+    let mut frame = Xdp(ctx.ctx);
+    if next_flow(&mut frame).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    xdp_action::XDP_TX
+}
+
+/// [`balance_base`], and a header put on and taken off.
+#[xdp]
+pub fn balance_twice(ctx: XdpContext) -> u32 {
+    let mut frame = Xdp(ctx.ctx);
+    if next_flow(&mut frame).is_none() || frame.push::<20>().is_none() || undo(&mut frame).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    xdp_action::XDP_TX
+}
+
+#[inline(always)]
+fn run(ctx: *mut xdp_md) -> u32 {
+    match balance::balance(&mut Xdp(ctx), &Maps) {
+        Fate::Pass => xdp_action::XDP_PASS,
+        Fate::Send => xdp_action::XDP_TX,
+        Fate::Drop(counter) => {
+            Maps.count(counter);
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+#[inline(always)]
+fn next_flow(frame: &mut Xdp) -> Option<()> {
+    let state = LB_BENCH.get_ptr_mut(0)?;
+    // SAFETY: measurements run on one CPU.
+    let (number, mask, vips) = unsafe { ((*state)[0], (*state)[1], (*state)[2]) };
+    // SAFETY: as above.
+    unsafe { (*state)[0] = number.wrapping_add(1) };
+    let flow = number.wrapping_mul(0x9e37_79b1) & mask;
+    frame.set_word(L3 + 12, u32::from_ne_bytes([198, 18, (flow >> 24) as u8, (flow >> 16) as u8]))?;
+    let vip = flow & vips;
+    frame.set_word(L3 + 16, u32::from_ne_bytes([10, 0, (vip >> 8) as u8, vip as u8]))?;
+    frame.set_half(L3 + 20, flow as u16)
+}
+
+#[inline(always)]
+fn undo(frame: &mut Xdp) -> Option<()> {
+    // SAFETY: the context is valid for the whole program.
+    if unsafe { bpf_xdp_adjust_head(frame.0, 20) } != 0 {
+        return None;
+    }
+    frame.set_words::<3>(0, [0; 3])?;
+    frame.set_half(12, 0x0800_u16.to_be())
+}
+
+/// A packet at an XDP hook, its linear part.
+pub struct Xdp(*mut xdp_md);
+
+impl Xdp {
+    /// The address of `len` bytes at `off`.
+    #[inline(always)]
+    fn at(&self, off: usize, len: usize) -> Option<usize> {
+        let off = access::opaque(off);
+        if off > access::MAX_OFFSET {
+            return None;
+        }
+        // SAFETY: the context is valid for the whole program.
+        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let p = access::opaque(data + off);
+        if p + len > end { None } else { Some(p) }
+    }
+}
+
+impl Buffer for Xdp {
+    #[inline(always)]
+    fn byte(&self, off: usize) -> Option<u8> {
+        // SAFETY: in the packet.
+        self.at(off, 1).map(|p| unsafe { access::load1(p) } as u8)
+    }
+
+    #[inline(always)]
+    fn half(&self, off: usize) -> Option<u16> {
+        // SAFETY: in the packet.
+        self.at(off, 2).map(|p| unsafe { access::load2(p) } as u16)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]> {
+        let p = self.at(off, 4 * N)?;
+        // SAFETY: `4 * N` bytes at `p` are in the packet.
+        Some(unsafe { access::load_words(p) })
+    }
+
+    #[inline(always)]
+    fn set_byte(&mut self, off: usize, value: u8) -> Option<()> {
+        // SAFETY: in the packet.
+        self.at(off, 1).map(|p| unsafe { access::store1(p, value) })
+    }
+
+    #[inline(always)]
+    fn set_half(&mut self, off: usize, value: u16) -> Option<()> {
+        // SAFETY: in the packet.
+        self.at(off, 2).map(|p| unsafe { access::store2(p, value) })
+    }
+
+    #[inline(always)]
+    fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()> {
+        let p = self.at(off, 4 * N)?;
+        // SAFETY: `4 * N` bytes at `p` are in the packet.
+        unsafe { access::store_words(p, value) };
+        Some(())
+    }
+
+    /// What arrives has whole checksums: hardware has not taken any off yet.
+    #[inline(always)]
+    fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()> {
+        let sum = self.half(off)?;
+        if udp && sum == 0 {
+            return Some(());
+        }
+        let sum = checksum::apply(sum, checksum::add(pseudo, rest));
+        // RFC 768: a computed zero is sent as all ones.
+        self.set_half(off, if udp && sum == 0 { 0xffff } else { sum })
+    }
+}
+
+impl Frame for Xdp {
+    #[inline(always)]
+    fn push<const N: usize>(&mut self) -> Option<()> {
+        // SAFETY: the context is valid for the whole program; the helper checks the room.
+        if unsafe { bpf_xdp_adjust_head(self.0, -(N as i32)) } == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let len: usize;
+        // Assembly, because the verifier knows the difference of these two and of nothing derived from them.
+        // SAFETY: subtracts two registers.
+        unsafe { asm!("{0} -= {1}", inlateout(reg) end => len, in(reg) data, options(pure, nomem, nostack)) };
+        len
+    }
+}
+
+/// A [`Packet`] as the verifier is to see it in a signature: so many bytes.
+#[repr(C)]
+pub struct Memory([u64; size_of::<Packet>().div_ceil(8)]);
+
+/// # Safety
+/// `memory` is null or points to a `Packet` that nothing else uses until the function returns.
+#[inline(always)]
+unsafe fn packet<'a>(memory: *mut Memory) -> Option<&'a mut Packet> {
+    // SAFETY: by the contract above.
+    unsafe { memory.cast::<Packet>().as_mut() }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balance_error(ctx: *mut xdp_md, memory: *mut Memory) -> u32 {
+    // SAFETY: the callers below pass a Packet that they hold exclusively.
+    let Some(p) = (unsafe { packet(memory) }) else { return 0 };
+    balance::of_error(&Xdp(ctx), p) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balance_fragment(memory: *mut Memory) -> u32 {
+    // SAFETY: as in `balance_error`.
+    let Some(p) = (unsafe { packet(memory) }) else { return 0 };
+    balance::complete(&Maps, p) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balance_choose(memory: *mut Memory, slot: u32, changed_s: u32) -> u32 {
+    // SAFETY: as in `balance_error`.
+    let Some(p) = (unsafe { packet(memory) }) else { return 0 };
+    balance::choose(&Maps, p, slot, changed_s)
+}
+
+impl Cold<Maps> for Xdp {
+    #[inline(always)]
+    fn of_error(&mut self, p: &mut Packet) -> bool {
+        balance_error(self.0, (&raw mut *p).cast()) != 0
+    }
+
+    #[inline(always)]
+    fn complete(&mut self, _t: &Maps, p: &mut Packet) -> bool {
+        balance_fragment((&raw mut *p).cast()) != 0
+    }
+
+    #[inline(always)]
+    fn choose(&mut self, _t: &Maps, p: &Packet, slot: u32, changed_s: u32) -> u32 {
+        balance_choose((&raw const *p).cast_mut().cast(), slot, changed_s)
+    }
+}
+
+/// The maps above.
+struct Maps;
+
+impl Balancer for Maps {
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        let config = LB_CONFIG.get(0)?;
+        if config.ready == 0 { None } else { Some(config) }
+    }
+
+    #[inline(always)]
+    fn now_s(&self) -> u32 {
+        if is_test_run() {
+            return LB_CONFIG.get(0).map_or(0, |config| config.test_now_s);
+        }
+        // SAFETY: the helper has no preconditions.
+        tables::seconds(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        tables::Maps { now_s: 0 }.count(counter);
+    }
+
+    #[inline(always)]
+    fn vip(&self, row: u32) -> Option<&Vip> {
+        LB_VIPS.get(row)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<u32> {
+        let pair = LB_SLOTS.get(index / SLOTS_AN_ELEMENT)?;
+        // Without a computed address, which would need another bound.
+        Some(if index % SLOTS_AN_ELEMENT == 0 { pair[0] } else { pair[1] })
+    }
+
+    #[inline(always)]
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        LB_BACKENDS.get(id)
+    }
+
+    #[inline(always)]
+    fn changed_s(&self, number: u32) -> u32 {
+        LB_CHANGED.get(number).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<u32> {
+        // SAFETY: copied at once.
+        unsafe { LB_FLOWS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_flow(&self, key: &FlowKey, backend: u32) {
+        // A flow without a record is judged again at its next packet.
+        let _ = LB_FLOWS.insert(key, backend, 0);
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        // SAFETY: copied at once.
+        unsafe { LB_FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        // A full table evicts; later fragments of that datagram are dropped and counted.
+        let _ = LB_FRAGMENTS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn gate(&self) -> Option<Gate> {
+        LB_GATES.get(0).copied()
+    }
+
+    #[inline(always)]
+    fn set_gate(&self, gate: &Gate) {
+        if let Some(value) = LB_GATES.get_ptr_mut(0) {
+            // SAFETY: the element is this CPU's own.
+            unsafe { *value = *gate };
+        }
+    }
+
+    #[inline(always)]
+    fn account(&self, number: u32, traffic: Traffic) {
+        if let Some(value) = LB_TRAFFIC.get_ptr_mut(number) {
+            // SAFETY: the element is this CPU's own, and the verifier knows its bounds.
+            unsafe {
+                (*value).packets = (*value).packets.wrapping_add(traffic.packets);
+                (*value).bytes = (*value).bytes.wrapping_add(traffic.bytes);
+            }
+        }
+    }
+}
