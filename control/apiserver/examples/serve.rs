@@ -49,6 +49,7 @@ async fn main() {
         kubelet_ca_pem: ca_pem.clone().into_bytes(),
         extra: None,
         advertise: "192.0.2.1:6443".parse().expect("an address"),
+        goaway_chance: 0.0,
     })
     .await
     .expect("the server starts");

@@ -28,6 +28,9 @@ pub struct Config {
     pub extra: Option<Arc<dyn Extra>>,
     /// The address of the `kubernetes` Service's endpoint.
     pub advertise: SocketAddr,
+    /// How many of the requests over HTTP/2 make their client connect anew (0: none, 1: all), so that clients spread
+    /// over several servers behind one address. Requests under way end undisturbed.
+    pub goaway_chance: f64,
 }
 
 /// Serves paths below `/gannet/` (a node's join). The request is authorized (as a path, by RBAC): who asks

@@ -35,6 +35,7 @@ pub fn run(arguments: &ControlArguments) -> anyhow::Result<()> {
         cluster_domain: server.cluster_domain.clone(),
         name: server.cluster_name.clone(),
         store: server.store.place()?,
+        goaway_chance: server.goaway_chance,
     };
     daemon_runtime()?.block_on(async {
         let shutdown = process::shutdown_on_signals()?;

@@ -39,6 +39,9 @@ pub struct ServerArguments {
     /// More names and addresses for the API's certificate
     #[arg(long = "san", value_name = "NAME")]
     pub names: Vec<String>,
+    /// Share of HTTP/2 requests whose client is told to connect anew, 0 to 0.02: for several servers behind one address
+    #[arg(long, default_value_t = 0.0, value_parser = chance)]
+    pub goaway_chance: f64,
     #[command(flatten)]
     pub store: StoreArguments,
 }
@@ -66,6 +69,14 @@ pub struct NodeArguments {
     pub instance: String,
 }
 
+/// More would have clients connect all the time.
+const MOST_GOAWAY: f64 = 0.02;
+
+fn chance(text: &str) -> Result<f64, String> {
+    let chance: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if (0.0..=MOST_GOAWAY).contains(&chance) { Ok(chance) } else { Err(format!("not from 0 to {MOST_GOAWAY}")) }
+}
+
 impl ServerArguments {
     /// The same as words of a command line.
     pub fn words(&self) -> Vec<OsString> {
@@ -78,6 +89,7 @@ impl ServerArguments {
         add("--bind", self.bind.to_string());
         add("--api-port", self.api_port.to_string());
         add("--fabric-port", self.fabric_port.to_string());
+        add("--goaway-chance", self.goaway_chance.to_string());
         for name in &self.names {
             add("--san", name.clone());
         }

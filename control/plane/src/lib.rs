@@ -65,6 +65,8 @@ pub struct Config {
     pub name: String,
     /// Where the objects are kept.
     pub store: StorePlace,
+    /// See [`apiserver::Config::goaway_chance`].
+    pub goaway_chance: f64,
 }
 
 /// Where the objects are kept.
@@ -142,6 +144,7 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         kubelet_ca_pem: pki.ca_pem.clone().into_bytes(),
         extra: Some(Arc::new(extra)),
         advertise: SocketAddr::new(config.advertise, config.api.port()),
+        goaway_chance: config.goaway_chance,
     })
     .await?;
     let client = server.transport(User::gannet());

@@ -43,6 +43,7 @@ async fn start() -> Plane {
         kubelet_ca_pem: pki.ca_pem.clone().into_bytes(),
         extra: None,
         advertise: "127.0.0.1:6443".parse().expect("an address"),
+        goaway_chance: 0.0,
     })
     .await
     .expect("the API server starts");

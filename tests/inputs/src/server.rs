@@ -56,6 +56,7 @@ impl Server {
                 kubelet_ca_pem: ca_pem.into_bytes(),
                 extra: None,
                 advertise: "192.0.2.1:6443".parse().expect("an address"),
+                goaway_chance: 0.0,
             });
             let server = server.await.expect("the server starts");
             let admin = server.transport(User::new("admin", ["system:masters"]));

@@ -344,6 +344,7 @@ fn server_config(store: Arc<dyn Backend>) -> apiserver::Config {
         kubelet_ca_pem: certificate.into_bytes(),
         extra: None,
         advertise: "192.0.2.1:6443".parse().expect("an address"),
+        goaway_chance: 0.0,
     }
 }
 

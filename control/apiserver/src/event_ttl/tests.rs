@@ -18,6 +18,7 @@ async fn old_events_go_and_counted_ones_stay() {
         kubelet_ca_pem: ca_pem,
         extra: None,
         advertise: "127.0.0.1:6443".parse().unwrap(),
+        goaway_chance: 0.0,
     })
     .await
     .unwrap();

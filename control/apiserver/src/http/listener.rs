@@ -6,7 +6,7 @@ use crate::{
     http::tls::ALPN,
 };
 use client::Body;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -16,7 +16,7 @@ use process::Shutdown;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -87,8 +87,14 @@ async fn connection(server: Arc<Apiserver>, acceptor: TlsAcceptor, stream: TcpSt
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| x509::read(chain.first()?));
     let peer = Arc::new(Peer { certificate });
+    let chance = server.config.goaway_chance;
+    let goaway = Arc::new(Notify::new());
+    let told = goaway.clone();
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let (server, peer) = (server.clone(), peer.clone());
+        if request.version() == Version::HTTP_2 && strikes(chance) {
+            told.notify_one();
+        }
         async move {
             let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             request.extensions_mut().insert(peer);
@@ -108,9 +114,16 @@ async fn connection(server: Arc<Apiserver>, acceptor: TlsAcceptor, stream: TcpSt
         .keep_alive_timeout(PING_INTERVAL);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = shutdown.cancelled() => None,
+    let mut leaving = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break Some(ended),
+            () = goaway.notified(), if !leaving => {
+                connection.as_mut().graceful_shutdown();
+                leaving = true;
+            }
+            () = shutdown.cancelled() => break None,
+        }
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -125,4 +138,10 @@ async fn connection(server: Arc<Apiserver>, acceptor: TlsAcceptor, stream: TcpSt
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Whether a thing of this chance happens now.
+fn strikes(chance: f64) -> bool {
+    let draw = || u32::try_from(process::seed() >> 32).map_or(1.0, |draw| f64::from(draw) / 2f64.powi(32));
+    chance > 0.0 && draw() < chance
 }

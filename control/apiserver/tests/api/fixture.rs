@@ -87,6 +87,7 @@ impl Fixture {
             kubelet_ca_pem: pki.ca_pem.clone().into_bytes(),
             extra: None,
             advertise: "192.0.2.1:6443".parse().unwrap(),
+            goaway_chance: 0.0,
         };
         change(&mut config);
         let server = Apiserver::new(config).await.unwrap();

@@ -122,3 +122,37 @@ async fn row_38_requests_that_are_none() {
     shutdown.cancel();
     task.await.unwrap();
 }
+
+#[tokio::test]
+async fn row_38_clients_are_told_to_connect_anew() {
+    let f = Fixture::with(|config| config.goaway_chance = 1.0).await;
+    let (url, shutdown, task) = serve(&f).await;
+    let mut tls =
+        client::client_config(f.pki.ca_pem.as_bytes(), &f.pki.identity("kubernetes-admin", "system:masters")).unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(url.trim_start_matches("https://")).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls)).connect(name, stream).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = |path: &str| Request::get(format!("{url}{path}")).body(client::empty()).unwrap();
+    // What is under way goes on.
+    let watch = sender.send_request(request(&format!("{MAPS}?watch=1&timeoutSeconds=1"))).await.unwrap();
+    assert_eq!(watch.status(), 200);
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(20), sender.ready()).await.is_ok());
+    let body = http_body_util::BodyExt::collect(watch.into_body()).await.unwrap().to_bytes();
+    assert!(body.is_empty() || body.ends_with(b"\n"));
+    drop(sender);
+    tokio::time::timeout(std::time::Duration::from_secs(20), connection).await.unwrap().unwrap().unwrap();
+    // The pool of a client connects anew by itself.
+    let admin =
+        Client::https(&url, f.pki.ca_pem.as_bytes(), &f.pki.identity("kubernetes-admin", "system:masters")).unwrap();
+    for _ in 0..5 {
+        let request = Request::builder().uri(MAPS).body(Bytes::new()).unwrap();
+        assert_eq!(admin.raw(request).await.unwrap().status(), 200);
+    }
+    shutdown.cancel();
+    task.await.unwrap();
+}

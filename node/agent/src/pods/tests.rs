@@ -44,6 +44,7 @@ impl World {
             kubelet_ca_pem: ca,
             extra: None,
             advertise: "192.0.2.1:6443".parse().unwrap(),
+            goaway_chance: 0.0,
         })
         .await
         .unwrap();
