@@ -14,6 +14,7 @@ pub mod owner;
 pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
+pub mod root_ca;
 pub mod service_account;
 pub mod serving;
 pub mod taint_eviction;
@@ -43,7 +44,8 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(endpoint_slice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(namespace::NamespaceController),
-        Box::new(service_account::ServiceAccountController { ca_pem: config.ca_pem.clone() }),
+        Box::new(service_account::ServiceAccountController),
+        Box::new(root_ca::RootCaPublisher { ca_pem: config.ca_pem.clone() }),
         Box::new(garbage::GarbageCollector),
         Box::new(node_lifecycle::NodeLifecycleController { started: config.started }),
         Box::new(taint_eviction::TaintEvictionController),

@@ -7,6 +7,7 @@
 
 pub mod execute;
 mod extra;
+pub mod identities;
 pub mod join;
 pub mod kubeconfig;
 pub mod pki;
@@ -32,6 +33,7 @@ use tokio::net::TcpListener;
 pub use extra::STATUS_PATH;
 pub use store::{EtcdConfig, EtcdTls};
 
+use crate::identities::Identities;
 use crate::join::{ClusterFacts, JoinService};
 use crate::pki::{Names, Pki};
 
@@ -147,10 +149,8 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         goaway_chance: config.goaway_chance,
     })
     .await?;
-    let client = server.transport(User::gannet());
-    // RBAC gives it what a scheduler needs, and no more.
-    let scheduler = server.transport(User::new("system:kube-scheduler", Vec::<String>::new()));
-    system::create(&client, facts.cluster_dns).await?;
+    system::create(&server.transport(User::gannet()), facts.cluster_dns).await?;
+    let identities = Identities::new(server.clone());
 
     let tls = apiserver::server_config(
         pki.serving.cert_pem.as_bytes(),
@@ -167,11 +167,21 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         api,
         process::spawn(
             "garbage",
-            run_garbage::run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()),
+            run_garbage::run_garbage(
+                server.clone(),
+                store.clone(),
+                identities.client("garbage-collector-controller"),
+                shutdown.clone(),
+            ),
         ),
         process::spawn(
             "namespaces",
-            run_namespaces::run_namespaces(server, store.clone(), client.clone(), shutdown.clone()),
+            run_namespaces::run_namespaces(
+                server,
+                store.clone(),
+                identities.client("namespace-controller"),
+                shutdown.clone(),
+            ),
         ),
         process::spawn("loops", async move {
             let views = tokio::select! {
@@ -180,10 +190,13 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
             };
             tracing::info!("control loops have read the store");
             let (tls, stop) = (fabric_tls(&pki), shutdown.clone());
-            tokio::join!(
-                run_controllers::run_controllers(client, views.clone(), controllers, shutdown.clone()),
-                run_scheduler::run_scheduler(scheduler, views.clone(), shutdown),
-                run_fabric::run_fabric(views, fabric, tls, ledger, stop),
+            let scheduler = run_scheduler::run_scheduler(identities.scheduler(), views.clone(), shutdown.clone());
+            let controllers = run_controllers::run_controllers(identities, views.clone(), controllers, shutdown);
+            // Tasks of their own, so that one that computes holds up no other.
+            let _ = tokio::join!(
+                process::spawn("controllers", controllers),
+                process::spawn("scheduler", scheduler),
+                process::spawn("fabric", run_fabric::run_fabric(views, fabric, tls, ledger, stop)),
             );
         }),
     ];

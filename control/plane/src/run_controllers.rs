@@ -15,6 +15,7 @@ use reconcile::{Backoff, Controller, Outcome, Queue};
 use tokio::sync::mpsc;
 
 use crate::execute::{Events, execute};
+use crate::identities::Identities;
 use crate::views::Views;
 
 /// How many keys of one controller are worked on at once.
@@ -36,7 +37,7 @@ pub struct ControllersConfig {
 }
 
 /// Runs every control loop until `shutdown`.
-pub async fn run_controllers(client: Client, views: Views, config: ControllersConfig, shutdown: Shutdown) {
+pub async fn run_controllers(identities: Identities, views: Views, config: ControllersConfig, shutdown: Shutdown) {
     let config = controllers::Config {
         cluster_cidrs: vec![config.cluster_cidr],
         ca_pem: config.ca_pem,
@@ -47,7 +48,8 @@ pub async fn run_controllers(client: Client, views: Views, config: ControllersCo
         // These two must see every kind, so they have runners of their own.
         .filter(|controller| !EVERY_KIND.contains(&controller.name()))
         .map(|controller| {
-            let run = run(Arc::from(controller), client.clone(), views.clone());
+            let client = identities.client(controller.name());
+            let run = run(Arc::from(controller), client, views.clone());
             let shutdown = shutdown.clone();
             process::spawn("controller", async move {
                 tokio::select! {

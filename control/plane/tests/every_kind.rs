@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::Gvr;
 use apiserver::{Apiserver, Config, User};
 use client::{Client, DeleteParams, Error, ListParams, Patch, Propagation};
+use plane::identities::Identities;
 use plane::pki::{Names, Pki};
 use plane::run_garbage::run_garbage;
 use plane::run_namespaces::run_namespaces;
@@ -15,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Plane {
     client: Client,
+    identities: Identities,
     shutdown: Shutdown,
     _dir: tempfile::TempDir,
 }
@@ -48,9 +50,16 @@ async fn start() -> Plane {
     .await
     .expect("the API server starts");
     let client = server.transport(User::gannet());
-    process::spawn("garbage", run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()));
-    process::spawn("namespaces", run_namespaces(server, store, client.clone(), shutdown.clone()));
-    Plane { client, shutdown, _dir: dir }
+    let identities = Identities::new(server.clone());
+    process::spawn(
+        "garbage",
+        run_garbage(server.clone(), store.clone(), identities.client("garbage-collector-controller"), shutdown.clone()),
+    );
+    process::spawn(
+        "namespaces",
+        run_namespaces(server, store, identities.client("namespace-controller"), shutdown.clone()),
+    );
+    Plane { client, identities, shutdown, _dir: dir }
 }
 
 fn maps() -> Gvr {
@@ -205,4 +214,28 @@ async fn row_23_a_namespace_is_emptied_of_every_kind() {
     let refused: Result<Value, Error> =
         plane.client.create_value(&maps(), "n", &json!({"metadata": {"name": "x"}})).await;
     assert!(refused.is_err_and(|error| error.is_not_found()));
+}
+
+#[tokio::test]
+async fn row_29_each_loop_has_an_account_with_a_role() {
+    let plane = start().await;
+    let config = controllers::Config { cluster_cidrs: Vec::new(), ca_pem: String::new(), started: process::now() };
+    for controller in controllers::all(&config) {
+        let client = plane.identities.client(controller.name());
+        let reviews = Gvr::new("authentication.k8s.io", "v1", "selfsubjectreviews");
+        let review = client.create_value(&reviews, "", &json!({})).await.expect("everybody may ask who he is");
+        let user = &review["status"]["userInfo"];
+        let account =
+            user["username"].as_str().and_then(|name| name.strip_prefix("system:serviceaccount:kube-system:"));
+        let account = account.unwrap_or_else(|| panic!("{} is {user}", controller.name()));
+        assert!(!user["groups"].to_string().contains("system:masters"), "{user}");
+        let bindings = Gvr::new("rbac.authorization.k8s.io", "v1", "clusterrolebindings");
+        let binding = plane.find(&bindings, "", &format!("system:controller:{account}")).await;
+        let subject = binding.unwrap_or_else(|| panic!("{account} has no role"))["subjects"][0].clone();
+        assert_eq!((&subject["name"], &subject["namespace"]), (&json!(account), &json!("kube-system")));
+        // Beside its role it may do nothing.
+        let secrets = Gvr::new("", "v1", "secrets");
+        let refused = client.create_value(&secrets, "default", &json!({"metadata": {"name": "x"}})).await;
+        assert!(refused.is_err(), "{account}");
+    }
 }

@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use plane::identities::Identities;
 use plane::pki::{Names, Pki};
 use plane::run_controllers::{ControllersConfig, run_controllers};
 use plane::run_fabric::{Ledger, run_fabric};
@@ -69,6 +70,7 @@ async fn start() -> Plane {
     .await
     .expect("the API server starts");
     let client = server.transport(User::gannet());
+    let identities = Identities::new(server.clone());
     let views = views::start(store.clone(), shutdown.clone()).await;
     let config =
         ControllersConfig { cluster_cidr: "10.244.0.0/16".parse().expect("a range"), ca_pem: pki.ca_pem.clone() };
@@ -78,10 +80,16 @@ async fn start() -> Plane {
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&pki.serving.cert_pem, &pki.serving.key_pem))
         .client_ca_root(Certificate::from_pem(&pki.ca_pem));
-    process::spawn("controllers", run_controllers(client.clone(), views.clone(), config, shutdown.clone()));
-    process::spawn("garbage", run_garbage(server.clone(), store.clone(), client.clone(), shutdown.clone()));
-    process::spawn("namespaces", run_namespaces(server, store, client.clone(), shutdown.clone()));
-    process::spawn("scheduler", run_scheduler(client.clone(), views.clone(), shutdown.clone()));
+    process::spawn("controllers", run_controllers(identities.clone(), views.clone(), config, shutdown.clone()));
+    process::spawn(
+        "garbage",
+        run_garbage(server.clone(), store.clone(), identities.client("garbage-collector-controller"), shutdown.clone()),
+    );
+    process::spawn(
+        "namespaces",
+        run_namespaces(server, store, identities.client("namespace-controller"), shutdown.clone()),
+    );
+    process::spawn("scheduler", run_scheduler(identities.scheduler(), views.clone(), shutdown.clone()));
     process::spawn("fabric", run_fabric(views.clone(), listener, tls, ledger.clone(), shutdown.clone()));
     process::spawn("nodes", nodes(client.clone(), views.clone(), shutdown.clone()));
     Plane { client, views, pki, ledger, fabric, shutdown, _dir: dir }
