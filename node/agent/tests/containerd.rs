@@ -1,5 +1,7 @@
 //! The supervisor against the real containerd (root and containerd needed; `cargo xtask setup` installs it).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

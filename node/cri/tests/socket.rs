@@ -1,5 +1,7 @@
 //! The client over a real unix socket, against a small server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! Namespaces, interfaces, routes and control groups, on namespaces that the test makes. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

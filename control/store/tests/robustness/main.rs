@@ -6,6 +6,8 @@
 //! `GANNET_TEST_ROBUSTNESS_S` is how long each engine is tormented; `cargo xtask test` asks for two minutes beside its
 //! other tests, `--long` for more.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod check;
 mod record;
 #[path = "../../src/etcd/tests/servers.rs"]

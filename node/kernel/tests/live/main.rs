@@ -2,6 +2,9 @@
 //!
 //! Needs root and a binary with the BPF programs (`cargo xtask test` sees to both). Everything a test makes carries the
 //! process id in its name and goes away with the test.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod net;
 mod world;
 
