@@ -129,7 +129,7 @@ fn resources(list: &Value, path: &str) -> Vec<FieldError> {
     errors
 }
 
-/// Checks the form of `matchConditions`; whether their expressions compile is the API server's to say.
+/// Checks the form of `matchConditions`.
 pub(super) fn match_conditions(owner: &Value, path: &str) -> Vec<FieldError> {
     let list = items(&owner["matchConditions"]);
     let path = if path.is_empty() { "matchConditions".to_owned() } else { format!("{path}.matchConditions") };

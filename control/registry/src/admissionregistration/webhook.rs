@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::rules;
 use crate::Strategy;
+use crate::cel;
 use crate::columns::{AGE, Column, NAME, age, number as column};
 use crate::validate::forms::{fully_qualified, invalid};
 use crate::validate::{labels, names};
@@ -131,6 +132,14 @@ fn check(webhook: &Value, path: &str) -> Vec<FieldError> {
     }
     errors.extend(client_config(&webhook["clientConfig"], &format!("{path}.clientConfig")));
     errors.extend(rules::match_conditions(webhook, path));
+    for (i, condition) in items(&webhook["matchConditions"]).iter().enumerate() {
+        let expression = text(condition, "expression");
+        if let Err(wrong) = compiles(expression)
+            && !expression.trim().is_empty()
+        {
+            errors.push(FieldError::invalid(format!("{path}.matchConditions[{i}].expression"), expression, wrong));
+        }
+    }
     errors
 }
 
@@ -229,4 +238,14 @@ fn url_path(route: &str, path: &str) -> Vec<FieldError> {
         errors.extend(wrong.into_iter().map(|w| FieldError::invalid(path, route, format!("segment[{i}]: {w}"))));
     }
     errors
+}
+
+/// Whether a condition of a webhook compiles to a boolean.
+fn compiles(expression: &str) -> Result<(), String> {
+    let variables = ["object", "oldObject", "request"].map(|name| (name, cel::Type::Dyn));
+    let program = cel::compile(expression, &variables).map_err(|error| format!("compilation failed: {error}"))?;
+    match program.kind {
+        cel::Type::Bool | cel::Type::Dyn => Ok(()),
+        _ => Err("must evaluate to bool".to_owned()),
+    }
 }

@@ -10,6 +10,7 @@ use crate::strategy::copy_field;
 use crate::validate::names;
 use crate::value::{has, items, items_mut, number, remove, set, set_default, text};
 
+mod families;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,6 @@ impl Strategy for Service {
             set_default(spec, "allocateLoadBalancerNodePorts", true);
         }
         mirror_cluster_ip(spec);
-        default_families(spec);
     }
 
     fn has_status(&self) -> bool {
@@ -72,6 +72,9 @@ impl Strategy for Service {
     fn prepare_create(&self, service: &mut Value) {
         set(service, "status", json!({"loadBalancer": {}}));
         meta::remove(service, "generation");
+        if let Some(spec) = service.get_mut("spec").filter(|s| s.is_object()) {
+            families::settle(spec, &Value::Null);
+        }
     }
 
     /// Keeps the status and what was allocated, and drops what the new type does not have.
@@ -80,6 +83,7 @@ impl Strategy for Service {
         if let Some(spec) = new.get_mut("spec") {
             keep_allocated(spec, &old["spec"]);
             drop_unused(spec, &old["spec"]);
+            families::settle(spec, &old["spec"]);
         }
     }
 
@@ -131,24 +135,6 @@ fn mirror_cluster_ip(spec: &mut Value) {
         (_, None) => set(spec, "clusterIPs", vec![one]),
         (_, Some(_)) => {}
     }
-}
-
-fn default_families(spec: &mut Value) {
-    if items(&spec["ipFamilies"]).is_empty() {
-        let given: Vec<&str> = items(&spec["clusterIPs"])
-            .iter()
-            .filter_map(Value::as_str)
-            .filter_map(|ip| match ip.parse::<std::net::IpAddr>() {
-                Ok(std::net::IpAddr::V4(_)) => Some("IPv4"),
-                Ok(std::net::IpAddr::V6(_)) => Some("IPv6"),
-                Err(_) => None,
-            })
-            .collect();
-        let families = if given.is_empty() { vec!["IPv4"] } else { given };
-        set(spec, "ipFamilies", families);
-    }
-    let policy = if items(&spec["ipFamilies"]).len() > 1 { "PreferDualStack" } else { "SingleStack" };
-    set_default(spec, "ipFamilyPolicy", policy);
 }
 
 /// An update that leaves out what the server allocated keeps it.

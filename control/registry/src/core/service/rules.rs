@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use api::FieldError;
 use serde_json::{Value, json};
 
+use super::families;
 use crate::validate::{labels, names, number};
 use crate::value::{has, items, number as int, text};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 /// `clusterIP` of a headless Service.
-const HEADLESS: &str = "None";
+pub(super) const HEADLESS: &str = "None";
 
 /// Whether the type takes a port on every node.
 pub(super) fn has_node_ports(spec: &Value) -> bool {
@@ -172,6 +173,7 @@ fn cluster_ips(spec: &Value) -> Vec<FieldError> {
     }
     let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
     errors.extend(number::one_of(spec, "ipFamilyPolicy", "spec", &policies, false));
+    errors.extend(families::check(spec));
     errors
 }
 
@@ -211,8 +213,9 @@ pub(super) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     if text(new, "type") == "ExternalName" || text(old, "type") == "ExternalName" {
         return Vec::new();
     }
+    let mut errors = families::update(new, old);
     let (now, before) = (items(&new["clusterIPs"]), items(&old["clusterIPs"]));
-    match (now.first(), before.first()) {
+    errors.extend(match (now.first(), before.first()) {
         (now_first, Some(before_first)) if now_first != Some(before_first) => {
             vec![FieldError::invalid("spec.clusterIPs[0]", new["clusterIPs"].clone(), "may not change once set")]
         }
@@ -220,5 +223,6 @@ pub(super) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
             vec![FieldError::invalid("spec.clusterIPs[0]", json!([text(new, "clusterIP")]), "may not change once set")]
         }
         _ => Vec::new(),
-    }
+    });
+    errors
 }
