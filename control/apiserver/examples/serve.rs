@@ -50,6 +50,8 @@ async fn main() {
         extra: None,
         advertise: "192.0.2.1:6443".parse().expect("an address"),
         goaway_chance: 0.0,
+        event_ttl: apiserver::EVENT_TTL,
+        may_proxy_to: apiserver::is_proxyable,
     })
     .await
     .expect("the server starts");

@@ -4,7 +4,12 @@ use client::{Body, Identity};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use ipnet::IpNet;
-use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Everything the server needs from outside.
 pub struct Config {
@@ -31,7 +36,14 @@ pub struct Config {
     /// How many of the requests over HTTP/2 make their client connect anew (0: none, 1: all), so that clients spread
     /// over several servers behind one address. Requests under way end undisturbed.
     pub goaway_chance: f64,
+    /// How long an event is kept after it last happened; [`EVENT_TTL`].
+    pub event_ttl: Duration,
+    /// Which addresses `proxy` may call; [`crate::is_proxyable`].
+    pub may_proxy_to: fn(IpAddr) -> bool,
 }
+
+/// Kubernetes' `--event-ttl`.
+pub const EVENT_TTL: Duration = Duration::from_hours(1);
 
 /// Serves paths below `/gannet/` (a node's join). The request is authorized (as a path, by RBAC): who asks
 /// ([`crate::User`], anonymous if nobody) is in its extensions. The body has no limit yet.

@@ -33,6 +33,7 @@ mod subresource;
 mod webhook;
 
 pub use auth::User;
-pub use config::{Config, Error, Extra};
+pub use config::{Config, EVENT_TTL, Error, Extra};
 pub use http::tls::{TlsError, server_config};
 pub use server::Apiserver;
+pub use subresource::is_proxyable;

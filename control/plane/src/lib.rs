@@ -147,6 +147,8 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         extra: Some(Arc::new(extra)),
         advertise: SocketAddr::new(config.advertise, config.api.port()),
         goaway_chance: config.goaway_chance,
+        event_ttl: apiserver::EVENT_TTL,
+        may_proxy_to: apiserver::is_proxyable,
     })
     .await?;
     system::create(&server.transport(User::gannet()), facts.cluster_dns).await?;

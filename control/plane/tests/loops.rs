@@ -66,6 +66,8 @@ async fn start() -> Plane {
         extra: None,
         advertise: "127.0.0.1:6443".parse().expect("an address"),
         goaway_chance: 0.0,
+        event_ttl: apiserver::EVENT_TTL,
+        may_proxy_to: apiserver::is_proxyable,
     })
     .await
     .expect("the API server starts");

@@ -57,6 +57,8 @@ impl Server {
                 extra: None,
                 advertise: "192.0.2.1:6443".parse().expect("an address"),
                 goaway_chance: 0.0,
+                event_ttl: apiserver::EVENT_TTL,
+                may_proxy_to: apiserver::is_proxyable,
             });
             let server = server.await.expect("the server starts");
             let admin = server.transport(User::new("admin", ["system:masters"]));
@@ -70,14 +72,17 @@ impl Server {
         made
     }
 
-    /// The answer's code; `None` when no request can be made of the parts.
     fn call(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Option<u16> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", content_type)
-            .body(Bytes::copy_from_slice(body))
-            .ok()?;
+        self.send(method, path, &[("content-type", content_type.as_bytes())], body)
+    }
+
+    /// The answer's code; `None` when no request can be made of the parts.
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Option<u16> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Bytes::copy_from_slice(body)).ok()?;
         // A watch has no end of its own.
         let endless = path.contains("watch") || path.contains("follow");
         self.runtime.block_on(async {
@@ -93,9 +98,14 @@ impl Server {
 
 /// Makes a request; a panic when the answer is 500.
 pub(crate) fn call(method: &str, path: &str, content_type: &str, body: &[u8]) -> Option<u16> {
+    send(method, path, &[("content-type", content_type.as_bytes())], body)
+}
+
+/// [`call`] with these headers.
+pub(crate) fn send(method: &str, path: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Option<u16> {
     SERVER.with_borrow_mut(|slot| {
         let server = slot.get_or_insert_with(Server::new);
-        let code = server.call(method, path, content_type, body);
+        let code = server.send(method, path, headers, body);
         server.left -= 1;
         if server.left == 0 {
             *slot = None;

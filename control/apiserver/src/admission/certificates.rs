@@ -14,7 +14,9 @@ const MASTERS: &str = "system:masters";
 
 /// A decision about a request, or its certificate: the user needs the signer's verb.
 pub(super) async fn check(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status> {
-    let signs = call.subresource == "status" && new["status"]["certificate"] != old["status"]["certificate"];
+    let conditions = |request: &Value| request["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let signs = call.subresource == "status"
+        && (new["status"]["certificate"] != old["status"]["certificate"] || conditions(new) != conditions(old));
     let verb = match call.subresource {
         "approval" => "approve",
         "status" if signs => "sign",
@@ -44,19 +46,25 @@ pub(super) fn check_subject(call: &Call<'_>, request: &Value) -> Result<(), Stat
     if request["spec"]["signerName"] != API_CLIENT {
         return Ok(());
     }
+    let refuse = |what: String| Status::forbidden(&call.write.resource.gvr(), meta::name(request), &what);
     let pem = request["spec"]["request"].as_str().and_then(api::base64::decode).unwrap_or_default();
-    let Some(der) = x509_parser::pem::parse_x509_pem(&pem).ok().map(|(_, pem)| pem.contents) else { return Ok(()) };
-    let organizations = {
-        use x509_parser::prelude::FromDer;
-        let Ok((_, parsed)) = x509_parser::certification_request::X509CertificationRequest::from_der(&der) else {
-            return Ok(());
-        };
-        let subject = &parsed.certification_request_info.subject;
-        subject.iter_organization().filter_map(|part| part.as_str().ok().map(str::to_owned)).collect::<Vec<_>>()
-    };
+    let organizations = organizations(&pem).map_err(|error| refuse(format!("failed to parse CSR: {error}")))?;
     if !organizations.iter().any(|organization| organization == MASTERS) {
         return Ok(());
     }
-    let what = format!("use of {API_CLIENT} signer with {MASTERS} group is not allowed");
-    Err(Status::forbidden(&call.write.resource.gvr(), meta::name(request), &what))
+    Err(refuse(format!("use of {API_CLIENT} signer with {MASTERS} group is not allowed")))
+}
+
+/// The groups that a request in PEM asks for.
+fn organizations(pem: &[u8]) -> Result<Vec<String>, String> {
+    use x509_parser::prelude::FromDer;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).map_err(|error| error.to_string())?;
+    let parsed = x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents);
+    let (_, parsed) = parsed.map_err(|error| error.to_string())?;
+    let subject = &parsed.certification_request_info.subject;
+    subject
+        .iter_organization()
+        // One that cannot be read is no reason to let the others pass.
+        .map(|part| part.as_str().map(str::to_owned).map_err(|error| error.to_string()))
+        .collect()
 }

@@ -1,11 +1,7 @@
-//! What objects get from the class they name, or from the default one: storage, ingress and runtime classes; and the
-//! finalizers that keep storage which is in use.
+//! Default classes of storage and of ingress, and whether a storage class lets a claim grow.
 
 use super::limit_ranger::amounts;
-use crate::{
-    generic::write::Write,
-    informed::{Kind, Snapshot},
-};
+use crate::informed::{Kind, Snapshot};
 use api::{Gvr, Status, meta};
 use serde_json::{Value, json};
 
@@ -36,6 +32,11 @@ pub(super) fn storage(snapshot: &Snapshot, claim: &mut Value) {
     }
 }
 
+/// The class a claim names, in whichever way.
+pub(super) fn class_of(claim: &Value) -> &str {
+    meta::annotation(claim, CLAIM_CLASS_BETA).or_else(|| claim["spec"]["storageClassName"].as_str()).unwrap_or_default()
+}
+
 /// PersistentVolumeClaimResize.
 pub(super) fn resize(snapshot: &Snapshot, new: &Value, old: &Value) -> Result<(), Status> {
     let size = |claim: &Value| amounts(&claim["spec"]["resources"]["requests"]).get("storage").copied();
@@ -51,9 +52,8 @@ pub(super) fn resize(snapshot: &Snapshot, new: &Value, old: &Value) -> Result<()
     if old["status"]["phase"] != "Bound" {
         return refuse("Only bound persistent volume claims can be expanded");
     }
-    let class = old["spec"]["storageClassName"].as_str().unwrap_or_default();
-    let class = snapshot.get(Kind::StorageClasses, "", class);
-    if class.is_some_and(|class| class.value["allowVolumeExpansion"] == true) {
+    let class = snapshot.get(Kind::StorageClasses, "", class_of(old));
+    if class_of(new) == class_of(old) && class.is_some_and(|class| class.value["allowVolumeExpansion"] == true) {
         return Ok(());
     }
     refuse(
@@ -71,71 +71,4 @@ pub(super) fn ingress(snapshot: &Snapshot, ingress: &mut Value) {
     if let Some(class) = default_class(snapshot, Kind::IngressClasses, &[DEFAULT_INGRESS]) {
         meta::child_mut(ingress, "spec").insert("ingressClassName".to_owned(), json!(class));
     }
-}
-
-/// RuntimeClass: overhead and where the class can run.
-pub(super) fn runtime(write: &Write<'_>, snapshot: &Snapshot, pod: &mut Value) -> Result<(), Status> {
-    let name = meta::name(pod).to_owned();
-    let refuse = |what: String| Err(Status::forbidden(&write.resource.gvr(), &name, &what));
-    let asked = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default().to_owned();
-    let overhead = pod["spec"].get("overhead").filter(|own| own.as_object().is_some_and(|own| !own.is_empty()));
-    if asked.is_empty() {
-        return match overhead {
-            Some(_) => {
-                refuse("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".to_owned())
-            }
-            None => Ok(()),
-        };
-    }
-    let Some(class) = snapshot.get(Kind::RuntimeClasses, "", &asked).map(|class| &class.value) else {
-        return refuse(format!("pod rejected: RuntimeClass {asked:?} not found"));
-    };
-    let fixed = &class["overhead"]["podFixed"];
-    match (overhead, fixed.is_object()) {
-        (Some(own), true) if amounts(own) != amounts(fixed) => {
-            return refuse("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned());
-        }
-        (Some(_), false) => {
-            return refuse(
-                "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".to_owned(),
-            );
-        }
-        (None, true) => {
-            meta::child_mut(pod, "spec").insert("overhead".to_owned(), fixed.clone());
-        }
-        (Some(_), true) | (None, false) => {}
-    }
-    let scheduling = &class["scheduling"];
-    if let Some(wanted) = scheduling["nodeSelector"].as_object() {
-        let spec = meta::child_mut(pod, "spec");
-        let selector = meta::object_mut(spec.entry("nodeSelector").or_insert(Value::Null));
-        for (key, value) in wanted {
-            match selector.get(key) {
-                Some(own) if own != value => {
-                    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                    return refuse(format!(
-                        "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
-                        text(value),
-                        text(own)
-                    ));
-                }
-                Some(_) => {}
-                None => {
-                    selector.insert(key.clone(), value.clone());
-                }
-            }
-        }
-    }
-    if let Some(more) = scheduling["tolerations"].as_array() {
-        let spec = meta::child_mut(pod, "spec");
-        let list = spec.entry("tolerations").or_insert_with(|| json!([]));
-        if let Some(list) = list.as_array_mut() {
-            for toleration in more {
-                if !list.contains(toleration) {
-                    list.push(toleration.clone());
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! Admission webhooks: which of them a request concerns, and the calls to them.
 
+mod matched;
 mod review;
 mod rules;
 
-use super::Call;
+use super::{Call, conditions::Conditions};
 use crate::{
-    Apiserver,
     generic::{
         decode::Decoded,
         write::{FieldValidation, conform},
@@ -13,7 +13,8 @@ use crate::{
     informed::{Kind, Snapshot},
     webhook::{CallError, ClientConfig},
 };
-use api::{LabelSelector, Revision, Status, meta};
+use api::{LabelSelector, Revision, Status};
+use matched::{Seen, Shown};
 use rules::Rule;
 use serde_json::Value;
 use std::{
@@ -46,8 +47,7 @@ struct Hook {
     equivalent: bool,
     namespaces: Option<LabelSelector>,
     objects: Option<LabelSelector>,
-    /// Name and CEL expression.
-    conditions: Vec<(String, String)>,
+    conditions: Conditions,
     timeout: Duration,
     on_failure: OnFailure,
     reinvoked: bool,
@@ -73,14 +73,6 @@ struct Parsed {
     at: Mutex<(Revision, Arc<Vec<Hook>>)>,
 }
 
-/// A resource as a webhook is told of it.
-struct Seen {
-    gvk: api::Gvk,
-    gvr: api::Gvr,
-    /// Another version than the request's: objects are converted.
-    resource: Option<Arc<registry::Resource>>,
-}
-
 impl Parsed {
     fn of(&self, kind: Kind, snapshot: &Snapshot) -> Arc<Vec<Hook>> {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +92,6 @@ fn read(hook: &Value) -> Hook {
         let selector = &hook[field];
         selector.as_object().filter(|fields| !fields.is_empty()).and_then(|_| LabelSelector::from_json(selector).ok())
     };
-    let conditions = hook["matchConditions"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(DEFAULT_TIMEOUT_S);
     Hook {
@@ -110,7 +101,7 @@ fn read(hook: &Value) -> Hook {
         equivalent: hook["matchPolicy"] != "Exact",
         namespaces: selector("namespaceSelector"),
         objects: selector("objectSelector"),
-        conditions: conditions.map(|one| (text(&one["name"]), text(&one["expression"]))).collect(),
+        conditions: Conditions::read(&hook["matchConditions"]),
         timeout: Duration::from_secs(seconds.clamp(*TIMEOUT_S.start(), *TIMEOUT_S.end())),
         on_failure: if hook["failurePolicy"] == "Ignore" { OnFailure::Ignore } else { OnFailure::Fail },
         reinvoked: hook["reinvocationPolicy"] == "IfNeeded",
@@ -128,7 +119,7 @@ pub(super) async fn mutate(call: &Call<'_>, snapshot: &Snapshot, object: &mut Va
     // Those called, and whether somebody changed the object after them.
     let mut called: Vec<(&Hook, bool)> = Vec::new();
     for hook in hooks.iter() {
-        let Some(seen) = hook.concerns(call, snapshot, Some(object))? else { continue };
+        let Some(seen) = hook.concerns(call, snapshot, Some(object)).await? else { continue };
         let did = hook.mutate(call, &seen, object).await?;
         if did {
             called.iter_mut().for_each(|(_, stale)| *stale = true);
@@ -147,7 +138,7 @@ pub(super) async fn mutate(call: &Call<'_>, snapshot: &Snapshot, object: &mut Va
     for (hook, stale) in called {
         if (stale || again)
             && hook.reinvoked
-            && let Some(seen) = hook.concerns(call, snapshot, Some(object))?
+            && let Some(seen) = hook.concerns(call, snapshot, Some(object)).await?
         {
             again |= hook.mutate(call, &seen, object).await?;
         }
@@ -163,8 +154,11 @@ pub(super) async fn validate(call: &Call<'_>, snapshot: &Snapshot, object: Optio
     let hooks = call.write.server.admission.validating.of(Kind::ValidatingWebhooks, snapshot);
     let mut calls = Vec::new();
     for hook in hooks.iter() {
-        if let Some(seen) = hook.concerns(call, snapshot, object)? {
-            calls.push(async move { hook.ask(call, &seen, object).await.map(drop) });
+        if let Some(seen) = hook.concerns(call, snapshot, object).await? {
+            calls.push(async move {
+                let shown = seen.show(call, object).await?;
+                hook.ask(call, &seen, &shown).await.map(drop)
+            });
         }
     }
     futures::future::join_all(calls).await.into_iter().collect()
@@ -176,81 +170,17 @@ fn is_exempt(call: &Call<'_>) -> bool {
 }
 
 impl Hook {
-    /// As what the webhook wants to see the request, if it does.
-    fn concerns(&self, call: &Call<'_>, snapshot: &Snapshot, object: Option<&Value>) -> Result<Option<Seen>, Status> {
-        let Some(seen) = self.matched(call) else { return Ok(None) };
-        let sides = || object.into_iter().chain(call.old);
-        if let Some(selector) = &self.objects
-            && !sides().any(|object| selector.matches(&meta::labels(object)))
-        {
-            return Ok(None);
-        }
-        if let Some(selector) = &self.namespaces
-            && !in_selected_namespace(selector, call, snapshot, object)?
-        {
-            return Ok(None);
-        }
-        if !self.conditions.is_empty() && !self.conditions_hold(call, object)? {
-            return Ok(None);
-        }
-        if call.write.dry_run && !self.dry_run {
-            return Err(Status::bad_request(format!("admission webhook {:?} does not support dry run", self.name)));
-        }
-        Ok(Some(seen))
-    }
-
-    fn matched(&self, call: &Call<'_>) -> Option<Seen> {
-        let resource = call.write.resource;
-        let fits = |gvr: &api::Gvr| self.rules.iter().any(|rule| rule.fits(call, gvr));
-        let gvr = resource.gvr();
-        if fits(&gvr) {
-            return Some(Seen { gvk: call.kind.clone(), gvr, resource: None });
-        }
-        if !self.equivalent {
-            return None;
-        }
-        let kinds = call.write.server.kinds.snapshot();
-        let other = kinds.resources.iter().find(|other| {
-            let own = other.gvr();
-            other.storage == resource.storage && own != gvr && fits(&own)
-        })?;
-        let gvk =
-            if call.subresource.is_empty() || call.subresource == "status" { other.gvk() } else { call.kind.clone() };
-        Some(Seen { gvk, gvr: other.gvr(), resource: Some(other.clone()) })
-    }
-
-    fn conditions_hold(&self, call: &Call<'_>, object: Option<&Value>) -> Result<bool, Status> {
-        let request = review::request(call, call.kind, &call.write.resource.gvr(), object, "");
-        for (name, expression) in &self.conditions {
-            match super::conditions::holds(expression, &request) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) => match self.on_failure {
-                    OnFailure::Ignore => return Ok(false),
-                    OnFailure::Fail => {
-                        let what = format!("failed evaluating match condition {name:?}: {error}");
-                        return Err(Status::forbidden(&call.write.resource.gvr(), call.write.name, &what));
-                    }
-                },
-            }
-        }
-        Ok(true)
-    }
-
     /// Asks, and puts the webhook's patch into the object. True if that changed it.
     async fn mutate(&self, call: &Call<'_>, seen: &Seen, object: &mut Value) -> Result<bool, Status> {
-        let shown = (call.operation != super::Operation::Delete).then_some(&*object);
-        let Some(patch) = self.ask(call, seen, shown).await? else { return Ok(false) };
-        if call.operation == super::Operation::Delete {
+        let deletes = call.operation == super::Operation::Delete;
+        let shown = seen.show(call, (!deletes).then_some(&*object)).await?;
+        let Some(patch) = self.ask(call, seen, &shown).await? else { return Ok(false) };
+        let Some(before) = shown.object else { return Ok(false) };
+        let patched = api::patch::json::apply(&before, &patch).map_err(|error| Status::internal(error.message))?;
+        if patched == *before {
             return Ok(false);
         }
-        let server = call.write.server;
-        let before = convert(server, call, seen.resource.as_deref(), object)?;
-        let patched = api::patch::json::apply(&before, &patch).map_err(|error| Status::internal(error.message))?;
-        let patched = match &seen.resource {
-            Some(other) => convert_back(server, call, other, patched)?,
-            None => patched,
-        };
+        let patched = seen.convert_back(call, patched).await?;
         let decoded = Decoded::of(patched);
         let patched = conform(call.kind, decoded, FieldValidation::Ignore, &mut Vec::new())
             .map_err(|error| Status::internal(error.message))?;
@@ -260,13 +190,10 @@ impl Hook {
     }
 
     /// Calls the webhook: a refusal is an error, a patch the answer.
-    async fn ask(&self, call: &Call<'_>, seen: &Seen, object: Option<&Value>) -> Result<Option<Vec<u8>>, Status> {
+    async fn ask(&self, call: &Call<'_>, seen: &Seen, shown: &Shown<'_>) -> Result<Option<Vec<u8>>, Status> {
         let server = call.write.server;
         let uid = process::uuid();
-        let object = object.map(|object| convert(server, call, seen.resource.as_deref(), object)).transpose()?;
-        let old = call.old.map(|old| convert(server, call, seen.resource.as_deref(), old)).transpose()?;
-        let shown = Call { old: old.as_ref(), ..*call };
-        let body = review::whole(review::request(&shown, &seen.gvk, &seen.gvr, object.as_ref(), &uid));
+        let body = review::whole(review::request(call, seen, shown, &uid));
         let answer = match &self.client {
             Ok(client) => server.webhooks.call(client, &body, self.timeout).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -294,60 +221,4 @@ impl Hook {
             }
         }
     }
-}
-
-/// The namespace's labels are the Namespace's own where it is the object.
-fn in_selected_namespace(
-    selector: &LabelSelector,
-    call: &Call<'_>,
-    snapshot: &Snapshot,
-    object: Option<&Value>,
-) -> Result<bool, Status> {
-    let resource = call.write.resource;
-    if super::is(resource, "", "namespaces") {
-        let labels = object.or(call.old).map(meta::labels).unwrap_or_default();
-        return Ok(selector.matches(&labels));
-    }
-    if !resource.namespaced {
-        return Ok(true);
-    }
-    let namespace = snapshot.get(Kind::Namespaces, "", call.write.namespace);
-    let namespace =
-        namespace.ok_or_else(|| Status::not_found(&api::Gvr::new("", "v1", "namespaces"), call.write.namespace))?;
-    Ok(selector.matches(&meta::labels(&namespace.value)))
-}
-
-/// The object in another version of its resource.
-fn convert(
-    _server: &Apiserver,
-    call: &Call<'_>,
-    other: Option<&registry::Resource>,
-    object: &Value,
-) -> Result<Value, Status> {
-    let mut object = object.clone();
-    let Some(other) = other else { return Ok(object) };
-    if let Some(conversion) = &call.write.resource.conversion {
-        conversion.to_storage(&mut object);
-    }
-    if let Some(conversion) = &other.conversion {
-        conversion.from_storage(&mut object);
-    }
-    object["apiVersion"] = other.api_version().into();
-    Ok(object)
-}
-
-fn convert_back(
-    _server: &Apiserver,
-    call: &Call<'_>,
-    other: &registry::Resource,
-    mut object: Value,
-) -> Result<Value, Status> {
-    if let Some(conversion) = &other.conversion {
-        conversion.to_storage(&mut object);
-    }
-    if let Some(conversion) = &call.write.resource.conversion {
-        conversion.from_storage(&mut object);
-    }
-    object["apiVersion"] = call.write.resource.api_version().into();
-    Ok(object)
 }

@@ -10,11 +10,18 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
 type Amounts = BTreeMap<String, Quantity>;
 
-/// Whether a request is bounded: pods when they come (their containers' resources do not change), claims always.
+/// Whether a request is bounded: pods when they come and when their resources change, claims always; what goes is not.
 fn concerns(call: &Call<'_>) -> bool {
-    call.subresource.is_empty()
-        && (is(call.write.resource, "", "pods") && call.operation == Operation::Create
-            || is(call.write.resource, "", "persistentvolumeclaims") && call.operation != Operation::Delete)
+    if call.old.is_some_and(meta::is_deleting) {
+        return false;
+    }
+    let resource = call.write.resource;
+    match (call.operation, call.subresource) {
+        (Operation::Create, "") => is(resource, "", "pods") || is(resource, "", "persistentvolumeclaims"),
+        (Operation::Update, "") => is(resource, "", "persistentvolumeclaims"),
+        (Operation::Update, "resize") => is(resource, "", "pods"),
+        (Operation::Create | Operation::Update | Operation::Delete | Operation::Connect, _) => false,
+    }
 }
 
 /// Gives a pod's containers what they do not ask for.

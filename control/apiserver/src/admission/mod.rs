@@ -15,6 +15,7 @@ mod priority;
 pub(crate) mod quota;
 mod rbac;
 mod requester;
+mod runtime_class;
 mod service_account;
 
 pub(crate) use hooks::Hooks;
@@ -76,6 +77,7 @@ pub(crate) async fn mutate(call: &Call<'_>, object: &mut Value) -> Result<bool, 
 /// Refuses what has been changed, defaulted and validated, or reserves what it uses of quotas.
 pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved, Status> {
     let snapshot = call.write.server.informed.latest().await?;
+    validate_built_in(call, &snapshot, object).await?;
     limit_ranger::check(call, &snapshot, object)?;
     pod_security::check(call, &snapshot, object).await?;
     hooks::validate(call, &snapshot, Some(object)).await?;
@@ -85,6 +87,30 @@ pub(crate) async fn validate(call: &Call<'_>, object: &Value) -> Result<Reserved
 /// What is posted to a subresource that stores no object of its own (evictions, bindings): webhooks alone see it.
 pub(crate) async fn post(write: &Write<'_>, kind: &Gvk, subresource: &str, object: &mut Value) -> Result<(), Status> {
     visit(write, Operation::Create, kind, subresource, object).await
+}
+
+/// The first half of [`post`], for what is checked in between.
+pub(crate) async fn mutate_posted(
+    write: &Write<'_>,
+    kind: &Gvk,
+    subresource: &str,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let call = Call { write, operation: Operation::Create, kind, subresource, old: None, revision: None };
+    let snapshot = write.server.informed.latest().await?;
+    hooks::mutate(&call, &snapshot, object).await.map(drop)
+}
+
+/// The second half of [`post`].
+pub(crate) async fn validate_posted(
+    write: &Write<'_>,
+    kind: &Gvk,
+    subresource: &str,
+    object: &Value,
+) -> Result<(), Status> {
+    let call = Call { write, operation: Operation::Create, kind, subresource, old: None, revision: None };
+    let snapshot = write.server.informed.latest().await?;
+    hooks::validate(&call, &snapshot, Some(object)).await
 }
 
 /// A connection to an object: exec, attach, port-forward, proxy.
@@ -158,17 +184,11 @@ async fn mutate_built_in(call: &Call<'_>, snapshot: &Snapshot, object: &mut Valu
         (Operation::Create, _) if call.subresource.is_empty() => create(call, snapshot, object).await,
         (Operation::Update, Some(old)) => {
             node_restriction::update(write, object, old)?;
-            if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
-                certificates::check(call, object, old).await?;
-            }
             if !call.subresource.is_empty() {
                 return Ok(());
             }
             if is(resource, "", "services") {
                 allocate::carry_over(object, old);
-            }
-            if is(resource, "", "persistentvolumeclaims") {
-                classes::resize(snapshot, object, old)?;
             }
             if is(resource, "scheduling.k8s.io", "priorityclasses") {
                 priority::check_class(snapshot, object)?;
@@ -176,6 +196,22 @@ async fn mutate_built_in(call: &Call<'_>, snapshot: &Snapshot, object: &mut Valu
             Ok(())
         }
         (Operation::Create | Operation::Update | Operation::Delete | Operation::Connect, _) => Ok(()),
+    }
+}
+
+/// The built-in plugins that only refuse.
+async fn validate_built_in(call: &Call<'_>, snapshot: &Snapshot, object: &Value) -> Result<(), Status> {
+    let resource = call.write.resource;
+    if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
+        return match (call.operation, call.old) {
+            (Operation::Update, Some(old)) => certificates::check(call, object, old).await,
+            (Operation::Create, _) => certificates::check_subject(call, object),
+            (Operation::Update | Operation::Delete | Operation::Connect, _) => Ok(()),
+        };
+    }
+    match call.old.filter(|_| call.operation == Operation::Update && call.subresource.is_empty()) {
+        Some(old) if is(resource, "", "persistentvolumeclaims") => classes::resize(snapshot, object, old),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -191,7 +227,6 @@ async fn create(call: &Call<'_>, snapshot: &Snapshot, object: &mut Value) -> Res
     }
     if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
         requester::stamp(write, object);
-        certificates::check_subject(call, object)?;
     }
     node_restriction::create(write, object)?;
     if is_pod {
@@ -206,7 +241,7 @@ async fn create(call: &Call<'_>, snapshot: &Snapshot, object: &mut Value) -> Res
         classes::storage(snapshot, object);
     }
     if is_pod {
-        classes::runtime(write, snapshot, object)?;
+        runtime_class::admit(write, snapshot, object)?;
     }
     if is(resource, "networking.k8s.io", "ingresses") {
         classes::ingress(snapshot, object);

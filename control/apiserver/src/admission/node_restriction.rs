@@ -65,7 +65,7 @@ pub(super) fn update(write: &Write<'_>, new: &Value, old: &Value) -> Result<(), 
         }
     }
     if is(write.resource, "", "pods") {
-        if write.via != Via::Status {
+        if !matches!(write.via, Via::Status) {
             return refuse(&format!(
                 "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
             ));

@@ -105,9 +105,15 @@ pub(super) async fn reserve(call: &Call<'_>, snapshot: &Snapshot, object: &Value
     let write = call.write;
     let server = write.server;
     let mut reserved = Reserved { server: server.clone(), namespace: write.namespace.to_owned(), taken: Vec::new() };
-    let counted = matches!(call.operation, Operation::Create | Operation::Update)
-        && matches!(call.subresource, "" | "resize")
-        && write.resource.namespaced;
+    let is_pod = is(write.resource, "", "pods");
+    let counted = write.resource.namespaced
+        && match (call.operation, call.subresource) {
+            (Operation::Create, "") => true,
+            // What is left of a pod's updates changes nothing but its scope, which is the recount's to see.
+            (Operation::Update, "") => !is_pod,
+            (Operation::Update, "resize") => is_pod,
+            (Operation::Create | Operation::Update | Operation::Delete | Operation::Connect, _) => false,
+        };
     if !counted {
         return Ok(reserved);
     }
@@ -141,9 +147,10 @@ async fn take(call: &Call<'_>, key: &str, quota: &Value, object: &Value) -> Resu
     {
         return Err(forbid(format!("failed quota: {name}: must specify {missing}")));
     }
-    let mut delta = usage(resource, object);
+    let now = process::now();
+    let mut delta = usage(resource, object, now);
     if let Some(old) = call.old.filter(|old| measure::in_scope(quota, resource, old)) {
-        measure::subtract(&mut delta, &usage(resource, old));
+        measure::subtract(&mut delta, &usage(resource, old, now));
     }
     delta.retain(|name, amount| hard.contains_key(name) && !amount.is_zero() && !amount.is_negative());
     if delta.is_empty() {

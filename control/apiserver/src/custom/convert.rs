@@ -122,6 +122,16 @@ pub(crate) async fn between(
     Ok(object)
 }
 
+/// An object of one version of a resource as a webhook that asked for another is shown it. Of a custom resource, what
+/// that version does not have is gone.
+pub(crate) async fn shown(server: &Apiserver, from: &Resource, to: &Resource, object: &Value) -> Result<Value, Status> {
+    let mut shown = between(server, from, to, object.clone()).await?;
+    if let Some(version) = to.strategy.custom() {
+        version.prune(&mut shown);
+    }
+    Ok(shown)
+}
+
 /// Asks the webhook, and holds it to its word: the same objects, in order, with their metadata.
 async fn call(server: &Apiserver, version: &Version, objects: &[&Value], wanted: &str) -> Result<Vec<Value>, Status> {
     let webhook = version.webhook.as_ref().expect("the caller has seen one");

@@ -19,6 +19,8 @@ async fn old_events_go_and_counted_ones_stay() {
         extra: None,
         advertise: "127.0.0.1:6443".parse().unwrap(),
         goaway_chance: 0.0,
+        event_ttl: crate::EVENT_TTL,
+        may_proxy_to: crate::is_proxyable,
     })
     .await
     .unwrap();

@@ -6,7 +6,7 @@ use super::{
     encode,
     options::{Apply, Options},
     owners::{self, Owners},
-    write::{self, FieldValidation, Modified, Via, Write},
+    write::{self, FieldValidation, Modified, Write},
 };
 use crate::storage::Stored;
 use api::{Gvk, Schema, Status, managed, meta, schema, shape::Shape};
@@ -24,7 +24,7 @@ pub(crate) async fn apply(context: &mut Context<'_>, body: &Bytes) -> Result<Res
     let write = Write { owners, ..context.write(context.via(), options.dry_run) };
     let present = |old: &Stored| Ok(old.value.clone());
     let modified = match write::modify(&write, present).await {
-        Err(status) if status.is_not_found() && context.via() == Via::Object => {
+        Err(status) if status.is_not_found() && context.via().is_object() => {
             let uid = meta::uid(&manifest);
             if !uid.is_empty() {
                 let what =

@@ -113,7 +113,7 @@ fn api_version(write: &Write<'_>) -> String {
 fn ignored(write: &Write<'_>, applied: &Value, live: Option<&Value>) -> FieldSet {
     match write.via {
         Via::Object if write.resource.strategy.has_status() => FieldSet::fields(&["status"]),
-        Via::Object | Via::Server => FieldSet::default(),
+        Via::Object | Via::Scale | Via::Server | Via::Part(_) => FieldSet::default(),
         Via::Status | Via::Approval => {
             let objects = [Some(applied), live].into_iter().flatten().filter_map(Value::as_object);
             let names: Vec<&str> = objects

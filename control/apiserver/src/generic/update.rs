@@ -6,7 +6,7 @@ use super::{
     decode::decode_object,
     encode,
     options::{Apply, Options},
-    write::{self, Modified, Via},
+    write::{self, Modified},
 };
 use api::{Status, meta};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
         )));
     }
     let write = context.write(context.via(), dry_run);
-    let unconditional = context.via() != Via::Object || context.resource.strategy.unconditional_update();
+    let unconditional = !context.via().is_object() || context.resource.strategy.unconditional_update();
     let pinned = !matches!(meta::resource_version(&object), "" | "0");
     let replace = |_: &_| {
         // Only a whole object can overwrite what its author has not seen; a patch is made on the present one.
@@ -62,7 +62,7 @@ pub(crate) async fn update(context: &mut Context<'_>, body: Bytes) -> Result<Res
 
 fn creates(context: &Context<'_>, object: &serde_json::Value) -> bool {
     context.resource.strategy.create_on_update()
-        && context.via() == Via::Object
+        && context.via().is_object()
         && meta::resource_version(object).is_empty()
         && meta::uid(object).is_empty()
 }

@@ -12,8 +12,9 @@ use crate::{
     auth::User,
     custom::convert,
     storage::{self, Stored},
+    subresource::scale,
 };
-use api::{Status, managed, meta};
+use api::{FieldError, Status, managed, meta};
 use registry::{Resource, metadata as rules};
 use serde_json::Value;
 use std::sync::Arc;
@@ -55,8 +56,16 @@ impl<'a> Write<'a> {
     }
 }
 
+/// One part of an object, which has a subresource of its own (a pod's ephemeral containers, its resources).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    /// The present object with the part of the one that was sent.
+    pub(crate) merge: fn(old: &Value, sent: &Value) -> Value,
+    pub(crate) validate: fn(new: &Value, old: &Value) -> Vec<FieldError>,
+}
+
 /// Which rules an update obeys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Via {
     /// The object: status stays.
     Object,
@@ -64,8 +73,18 @@ pub(crate) enum Via {
     Status,
     /// What an approver decides.
     Approval,
+    /// Its number of replicas; admission sees the Scale alone.
+    Scale,
+    /// One part of it: the rest stays.
+    Part(Part),
     /// The server itself (binding, finalize): as given.
     Server,
+}
+
+impl Via {
+    pub(crate) fn is_object(self) -> bool {
+        matches!(self, Via::Object)
+    }
 }
 
 /// What a modification came to.
@@ -261,6 +280,7 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Opti
         Via::Object => "",
         Via::Approval => "approval",
         Via::Status => "status",
+        Via::Scale | Via::Part(_) => write.subresource,
     };
     rules::carry_over(new, &old.value);
     prepare(write, new, &old.value);
@@ -274,24 +294,34 @@ async fn finish(write: &Write<'_>, new: &mut Value, old: &Stored) -> Result<Opti
         old: Some(&old.value),
         revision: Some(old.revision),
     };
-    if admission::mutate(&call, new).await? {
+    let changed = match write.via {
+        Via::Scale => scale::mutate(&call, new).await?,
+        Via::Server | Via::Object | Via::Approval | Via::Status | Via::Part(_) => admission::mutate(&call, new).await?,
+    };
+    if changed {
         // What webhooks changed obeys the same rules.
         meta::remove_resource_version(new);
         rules::carry_over(new, &old.value);
         prepare(write, new, &old.value);
     }
     let errors = match write.via {
-        Via::Server | Via::Object => rules::validate_update(resource, new, &old.value),
+        Via::Server | Via::Object | Via::Scale => rules::validate_update(resource, new, &old.value),
         Via::Approval | Via::Status => rules::validate_status_update(resource, new, &old.value),
+        Via::Part(part) => (part.validate)(new, &old.value),
     };
     if !errors.is_empty() {
         return Err(Status::invalid(&kind, write.name, errors));
     }
-    if write.via == Via::Object {
+    if write.via.is_object() {
         let warnings = resource.strategy.warnings(new, Some(&old.value));
         warnings.into_iter().for_each(|warning| write.origin.warn(warning));
     }
-    admission::validate(&call, new).await.map(Some)
+    match write.via {
+        Via::Scale => scale::validate(&call, new).await.map(Some),
+        Via::Server | Via::Object | Via::Approval | Via::Status | Via::Part(_) => {
+            admission::validate(&call, new).await.map(Some)
+        }
+    }
 }
 
 /// What the kind does to an update that came this way.
@@ -299,11 +329,18 @@ fn prepare(write: &Write<'_>, new: &mut Value, old: &Value) {
     let strategy = &write.resource.strategy;
     match write.via {
         Via::Server => {}
-        Via::Object => {
+        Via::Object | Via::Scale => {
             strategy.default(new);
             strategy.prepare_update(new, old);
         }
         Via::Approval => strategy.prepare_approval(new, old),
         Via::Status => strategy.prepare_status_update(new, old),
+        Via::Part(part) => {
+            let owners = new["metadata"]["managedFields"].take();
+            *new = (part.merge)(old, new);
+            if !owners.is_null() {
+                meta::metadata_mut(new).insert("managedFields".to_owned(), owners);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! pods/binding, and bindings of old: a pod is put on a node.
 
 use crate::{
+    admission,
     generic::{
         Context,
         decode::decode,
@@ -20,7 +21,9 @@ pub(super) async fn bind(context: &mut Context<'_>, body: &Bytes) -> Result<Resp
     let decoded = decode(body, context.content_type.as_ref())?;
     let gvk = Gvk::new("", "v1", "Binding");
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    let binding = write::conform(&gvk, decoded, validation, context.warnings)?;
+    let mut binding = write::conform(&gvk, decoded, validation, context.warnings)?;
+    let subresource = context.target.subresource.clone();
+    admission::post(&context.write(Via::Server, dry_run), &gvk, &subresource, &mut binding).await?;
     if context.target.name.is_empty() {
         // Posted to `bindings`: the pod is the one of the binding's name.
         if meta::name(&binding).is_empty() {

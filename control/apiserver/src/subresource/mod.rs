@@ -8,10 +8,12 @@ mod log;
 pub(crate) mod node_proxy;
 mod part;
 mod proxy;
-mod scale;
+pub(crate) mod scale;
 mod streams;
 mod token;
 mod upstream;
+
+pub use upstream::is_proxyable;
 
 use crate::{
     Apiserver,

@@ -4,22 +4,14 @@ use crate::generic::{
     Context,
     decode::{Decoded, decode},
     encode, get, patch,
-    write::{self, FieldValidation, Via},
+    write::{self, FieldValidation, Part, Via},
 };
-use api::{FieldError, Status, meta};
+use api::{Status, meta};
 use bytes::Bytes;
 use client::Body;
 use http::Response;
 use registry::core::pod::{ephemeral, resize};
 use serde_json::Value;
-
-/// What is taken of the pod that a client writes.
-#[derive(Clone, Copy)]
-pub(super) struct Part {
-    /// The present pod with the part of the one that was sent.
-    merge: fn(old: &Value, sent: &Value) -> Value,
-    validate: fn(new: &Value, old: &Value) -> Vec<FieldError>,
-}
 
 pub(super) const EPHEMERAL_CONTAINERS: Part = Part { merge: ephemeral::merge, validate: ephemeral::validate };
 pub(super) const RESIZE: Part = Part { merge: resize::merge, validate: resize::validate };
@@ -54,14 +46,14 @@ pub(super) async fn part(context: &mut Context<'_>, body: Bytes, part: Part) -> 
                 meta::name(&sent)
             )));
         }
-        write::modify(&context.write(Via::Server, dry_run), |old| take(&old.value, &sent)).await?
+        write::modify(&context.write(Via::Part(part), dry_run), |old| take(&old.value, &sent)).await?
     } else {
         let (patch, complaints) = patch::read(context, body)?;
         if validation == FieldValidation::Warn {
             context.warnings.extend(complaints);
         }
         let mut warnings = Vec::new();
-        let modified = write::modify(&context.write(Via::Server, dry_run), |old| {
+        let modified = write::modify(&context.write(Via::Part(part), dry_run), |old| {
             warnings.clear();
             let value = patch.apply(&context.resource, old)?;
             let decoded = Decoded::of(value);

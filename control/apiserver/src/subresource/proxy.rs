@@ -57,7 +57,7 @@ pub(super) async fn proxy(
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let outgoing = outgoing(request, &path, upgrade.is_some())?;
     let mut response = match &place {
-        Place::At(destination) => upstream::send(destination, outgoing).await?,
+        Place::At(destination) => upstream::send(destination, server.config.may_proxy_to, outgoing).await?,
         Place::Node(node) => server.nodes.send(node, node_proxy::to_host(node, outgoing)).await?,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -1,5 +1,6 @@
 //! scale: an `autoscaling/v1 Scale` view of whatever has replicas.
 
+use crate::admission::{self, Call, Reserved};
 use crate::generic::{
     Context, apply,
     decode::{Decoded, decode, media_type},
@@ -20,7 +21,7 @@ use serde_json::Value;
 pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Response<Body>, Status> {
     let dry_run = context.dry_run()?;
     let validation = FieldValidation::of(context.query.get("fieldValidation"))?;
-    let gvk = Gvk::new("autoscaling", "v1", "Scale");
+    let gvk = gvk();
     let paths = context.resource.strategy.scale();
     let object = match context.verb {
         "get" => get::read(context).await?,
@@ -30,7 +31,7 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
             if !["", &context.target.name].contains(&meta::name(&wanted)) {
                 return Err(Status::bad_request("the name of the object does not match the name on the URL"));
             }
-            let write = context.write(Via::Object, dry_run);
+            let write = context.write(Via::Scale, dry_run);
             write::modify(&write, |old| scale::write(&old.value, &wanted, &paths)).await?.stored
         }
         _ if media_type(context.content_type.as_ref()) == patch::APPLY_PATCH => applied(context, &body, &paths).await?,
@@ -40,7 +41,7 @@ pub(super) async fn scale(context: &mut Context<'_>, body: Bytes) -> Result<Resp
                 context.warnings.extend(complaints);
             }
             let mut warnings = Vec::new();
-            let write = context.write(Via::Object, dry_run);
+            let write = context.write(Via::Scale, dry_run);
             let modified = write::modify(&write, |old| {
                 warnings.clear();
                 let view = view(old, &paths)?;
@@ -96,4 +97,29 @@ async fn applied(context: &mut Context<'_>, body: &Bytes, paths: &scale::Paths) 
 
 fn view(stored: &Stored, paths: &scale::Paths) -> Result<Value, Status> {
     scale::read(&stored.versioned(), paths)
+}
+
+fn gvk() -> Gvk {
+    Gvk::new("autoscaling", "v1", "Scale")
+}
+
+/// Admission of a changed object, as the Scale it was changed through. True if the Scale was changed further.
+pub(crate) async fn mutate(call: &Call<'_>, new: &mut Value) -> Result<bool, Status> {
+    let (gvk, paths) = (gvk(), call.write.resource.strategy.scale());
+    let mut shown = scale::read(new, &paths)?;
+    let old = call.old.map(|old| scale::read(old, &paths)).transpose()?;
+    let call = Call { kind: &gvk, old: old.as_ref(), ..*call };
+    let changed = admission::mutate(&call, &mut shown).await?;
+    if changed {
+        *new = scale::write(new, &shown, &paths)?;
+    }
+    Ok(changed)
+}
+
+/// As [`mutate`], for what may only refuse.
+pub(crate) async fn validate(call: &Call<'_>, new: &Value) -> Result<Reserved, Status> {
+    let (gvk, paths) = (gvk(), call.write.resource.strategy.scale());
+    let shown = scale::read(new, &paths)?;
+    let old = call.old.map(|old| scale::read(old, &paths)).transpose()?;
+    admission::validate(&Call { kind: &gvk, old: old.as_ref(), ..*call }, &shown).await
 }

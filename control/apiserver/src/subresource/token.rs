@@ -3,12 +3,13 @@
 mod audience;
 
 use crate::{
+    admission,
     auth::token::{self, Bound, Grant},
     generic::{
         Context,
         decode::decode,
         encode, get,
-        write::{self, FieldValidation},
+        write::{self, FieldValidation, Via},
     },
     storage,
 };
@@ -35,10 +36,14 @@ pub(super) async fn create(context: &mut Context<'_>, body: &Bytes) -> Result<Re
     let gvk = Gvk::new("authentication.k8s.io", "v1", "TokenRequest");
     let decoded = decode(body, context.content_type.as_ref())?;
     let mut request = write::conform(&gvk, decoded, validation, context.warnings)?;
+    meta::child_mut(&mut request, "spec").entry("expirationSeconds").or_insert(json!(DEFAULT_S));
+    admission::mutate_posted(&context.write(Via::Server, dry_run), &gvk, "token", &mut request).await?;
     let account = get::read(context).await?.value;
     let issuer = &context.server.config.issuer;
     let asked = request["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_S);
     validate(context, &gvk, &request, asked)?;
+    meta::object_mut(&mut request).remove("status");
+    admission::validate_posted(&context.write(Via::Server, dry_run), &gvk, "token", &request).await?;
     let mut audiences: Vec<String> = request["spec"]["audiences"]
         .as_array()
         .into_iter()

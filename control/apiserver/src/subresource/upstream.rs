@@ -38,12 +38,16 @@ pub(super) struct Destination {
 }
 
 /// Sends a request and returns the answer's head; its body streams, or it can be upgraded.
-pub(super) async fn send(to: &Destination, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+pub(super) async fn send(
+    to: &Destination,
+    may_proxy_to: fn(IpAddr) -> bool,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let host = match to.ip {
         IpAddr::V4(ip) => format!("{ip}:{}", to.port),
         IpAddr::V6(ip) => format!("[{ip}]:{}", to.port),
     };
-    if !is_proxyable(to.ip) {
+    if !may_proxy_to(to.ip) {
         return Err(Status::bad_request("address not allowed"));
     }
     let failed = |error: &dyn std::fmt::Display| {
@@ -66,7 +70,8 @@ pub(super) async fn send(to: &Destination, mut request: Request<Body>) -> Result
 }
 
 /// Loopback, link-local and the like are not addresses of pods, but the control plane's own surroundings.
-fn is_proxyable(ip: IpAddr) -> bool {
+#[must_use]
+pub fn is_proxyable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip.is_link_local() || ip.is_broadcast())

@@ -88,6 +88,8 @@ impl Fixture {
             extra: None,
             advertise: "192.0.2.1:6443".parse().unwrap(),
             goaway_chance: 0.0,
+            event_ttl: apiserver::EVENT_TTL,
+            may_proxy_to: |_| true,
         };
         change(&mut config);
         let server = Apiserver::new(config).await.unwrap();

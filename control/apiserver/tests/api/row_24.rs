@@ -1,4 +1,4 @@
-//! Subresources: status, scale, binding, eviction, ephemeralcontainers, resize, log, proxy.
+//! Subresources: status, scale, binding, eviction, ephemeralcontainers, resize, log.
 
 use crate::fixture::*;
 use serde_json::{Value, json};
@@ -356,78 +356,4 @@ async fn row_24_token_and_component_statuses() {
     assert_eq!(one["conditions"][0]["type"], "Healthy");
     assert_eq!(f.get("/api/v1/componentstatuses/x").await.code, 404);
     assert_eq!(f.post("/api/v1/componentstatuses", json!({})).await.code, 405);
-}
-
-/// An address of this machine that is not loopback; none where there is no network.
-fn own_address() -> Option<std::net::IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
-}
-
-/// Answers each request with its head, and redirects `/redirect`.
-async fn echo(listener: tokio::net::TcpListener) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    while let Ok((mut stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
-            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-                match stream.read(&mut buffer).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(n) => head.extend_from_slice(&buffer[..n]),
-                }
-            }
-            let text = String::from_utf8_lossy(&head).to_lowercase();
-            let answer = if text.contains(" /redirect ") {
-                "HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()
-            } else {
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len())
-            };
-            let _ = stream.write_all(answer.as_bytes()).await;
-        });
-    }
-}
-
-#[tokio::test]
-async fn row_24_proxy_to_pods_and_services() {
-    let f = Fixture::new().await;
-    let Some(ip) = own_address() else { return };
-    let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(echo(listener));
-    let mut wanted = pod("a");
-    wanted["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": port}]);
-    f.post(PODS, wanted).await.ok();
-    let (code, _, message) = f.get(&format!("{PODS}/a/proxy/")).await.refused();
-    assert_eq!((code, message.as_str()), (400, "address not allowed"));
-    let status = json!({"status": {"phase": "Running", "podIP": ip.to_string(), "podIPs": [{"ip": ip.to_string()}]}});
-    f.call("PATCH", &format!("{PODS}/a/status"), STRATEGIC, status.to_string()).await.ok();
-    for name in ["a".to_owned(), format!("a:{port}"), "http:a:web".to_owned()] {
-        let answer = f.get(&format!("{PODS}/{name}/proxy/metrics/x?q=1")).await;
-        assert_eq!(answer.code, 200, "{name} {}", answer.body);
-        let head = answer.body.as_str().unwrap();
-        assert!(head.starts_with("get /metrics/x?q=1 http/1.1"), "{head}");
-        assert!(!head.contains("authorization") && head.contains("x-forwarded-uri"), "{head}");
-    }
-    let posted = f.post(&format!("{PODS}/a/proxy"), json!({"x": 1})).await;
-    assert!(posted.body.as_str().unwrap().starts_with("post / http/1.1"), "{}", posted.body);
-    let moved = f.get(&format!("{PODS}/a/proxy/redirect")).await;
-    assert_eq!(moved.headers["location"], "/api/v1/namespaces/default/pods/a/proxy/there");
-
-    f.post(SERVICES, json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "http", "port": 80}]}})).await.ok();
-    let (code, reason, message) = f.get(&format!("{SERVICES}/s/proxy/")).await.refused();
-    assert_eq!((code, reason.as_str()), (503, "ServiceUnavailable"));
-    assert_eq!(message, "no endpoints available for service \"s\"");
-    let (_, _, message) = f.get(&format!("{SERVICES}/s:other/proxy/")).await.refused();
-    assert_eq!(message, "no service port \"other\" found for service \"s\"");
-    let slice = json!({
-        "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}}, "addressType": "IPv4",
-        "endpoints": [{"addresses": [ip.to_string()], "conditions": {"ready": true}}], "ports": [{"name": "http", "port": port}],
-    });
-    f.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await.ok();
-    for name in ["s", "s:http", "s:80", "http:s:http"] {
-        let answer = f.get(&format!("{SERVICES}/{name}/proxy/x")).await;
-        assert!(answer.body.as_str().unwrap_or_default().starts_with("get /x http/1.1"), "{name} {}", answer.body);
-    }
-    assert_eq!(f.get(&format!("{SERVICES}/ftp:s:http/proxy/")).await.code, 400);
 }

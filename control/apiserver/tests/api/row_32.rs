@@ -6,10 +6,10 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+pub const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
-async fn configure(f: &Fixture, path: &str, name: &str, hooks: Value) {
+pub async fn configure(f: &Fixture, path: &str, name: &str, hooks: Value) {
     let made = f.post(path, json!({"metadata": {"name": name}, "webhooks": hooks})).await;
     assert_eq!(made.code, 201, "{}", made.body);
 }

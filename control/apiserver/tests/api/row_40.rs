@@ -145,3 +145,38 @@ async fn row_40_what_a_crash_left_is_set_right() {
     shutdown.cancel();
     task.await.unwrap();
 }
+
+#[tokio::test]
+async fn row_40_two_families_are_asked_for_in_so_many_words() {
+    let f = Fixture::new().await;
+    let ports = json!([{"port": 80}]);
+    let (code, _, message) = f
+        .post(SERVICES, service("a", json!({"ipFamilies": ["IPv4", "IPv6"], "selector": {"a": "b"}, "ports": ports})))
+        .await
+        .refused();
+    let wanted = "Service \"a\" is invalid: spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be \
+                  'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+    assert_eq!((code, message.as_str()), (422, wanted));
+    let ips = json!({"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7", "fd00::7"], "ports": ports});
+    let (code, _, message) = f.post(SERVICES, service("a", ips)).await.refused();
+    assert_eq!(code, 422);
+    assert!(message.contains("when multiple cluster IPs are specified"), "{message}");
+    // Whoever has endpoints of his own may have them of both families, whatever the cluster has.
+    let free = f.post(SERVICES, service("free", json!({"clusterIP": "None", "ports": ports}))).await.ok();
+    assert_eq!(
+        (&free["spec"]["ipFamilies"], &free["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4", "IPv6"]), &json!("RequireDualStack"))
+    );
+    let chosen = json!({"clusterIP": "None", "selector": {"a": "b"}, "ports": ports});
+    let chosen = f.post(SERVICES, service("chosen", chosen)).await.ok();
+    assert_eq!(
+        (&chosen["spec"]["ipFamilies"], &chosen["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("SingleStack"))
+    );
+    // An update without a policy keeps the one of before.
+    let prefers = service("p", json!({"ipFamilyPolicy": "PreferDualStack", "selector": {"a": "b"}, "ports": ports}));
+    let mut prefers = f.post(SERVICES, prefers).await.ok();
+    prefers["spec"].as_object_mut().unwrap().remove("ipFamilyPolicy");
+    let after = f.put(&format!("{SERVICES}/p"), &prefers).await.ok();
+    assert_eq!(after["spec"]["ipFamilyPolicy"], "PreferDualStack");
+}

@@ -4,19 +4,19 @@ use crate::{fixture::*, streams::serve};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
-const RANGES: &str = "/api/v1/namespaces/default/limitranges";
+pub const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+pub const RANGES: &str = "/api/v1/namespaces/default/limitranges";
 
-async fn quota(f: &Fixture, name: &str, spec: Value) {
+pub async fn quota(f: &Fixture, name: &str, spec: Value) {
     f.post(QUOTAS, json!({"metadata": {"name": name}, "spec": spec})).await.ok();
 }
 
-async fn used(f: &Fixture, name: &str) -> Value {
+pub async fn used(f: &Fixture, name: &str) -> Value {
     f.get(&format!("{QUOTAS}/{name}")).await.ok()["status"]["used"].clone()
 }
 
 /// Polls until the quota shows this, at most twenty seconds.
-async fn until_used(f: &Fixture, name: &str, wanted: Value) {
+pub async fn until_used(f: &Fixture, name: &str, wanted: Value) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         let now = used(f, name).await;
@@ -28,7 +28,7 @@ async fn until_used(f: &Fixture, name: &str, wanted: Value) {
     }
 }
 
-fn asking(name: &str, requests: Value, limits: Value) -> Value {
+pub fn asking(name: &str, requests: Value, limits: Value) -> Value {
     let mut pod = pod(name);
     pod["spec"]["containers"][0]["resources"] = json!({"requests": requests, "limits": limits});
     pod

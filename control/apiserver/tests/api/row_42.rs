@@ -1,6 +1,6 @@
-//! Events: two views of one object, series.
+//! Events: two views of one object, series, how long they are kept.
 
-use crate::fixture::*;
+use crate::{fixture::*, streams::serve};
 use serde_json::json;
 
 const CORE: &str = "/api/v1/namespaces/default/events";
@@ -74,4 +74,25 @@ async fn row_42_new_events_are_complete_and_do_not_change() {
         message.contains("involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn row_42_events_go_after_their_time() {
+    let f = Fixture::with(|config| config.event_ttl = std::time::Duration::from_secs(1)).await;
+    let (_, shutdown, task) = serve(&f).await;
+    let mut events = Events::open(&f, &format!("{CORE}?watch=1")).await;
+    let involved = json!({"kind": "Pod", "namespace": "default", "name": "p"});
+    // Its last time is a clock's that goes ahead.
+    f.post(
+        CORE,
+        json!({"metadata": {"name": "e"}, "involvedObject": involved, "reason": "R", "message": "m",
+        "lastTimestamp": "2999-01-01T00:00:00Z"}),
+    )
+    .await
+    .ok();
+    assert_eq!(events.told().await, "ADDED e");
+    assert_eq!(events.told().await, "DELETED e");
+    assert_eq!(f.get(&format!("{NEW}/e")).await.code, 404);
+    shutdown.cancel();
+    task.await.unwrap();
 }

@@ -66,7 +66,7 @@ async fn a_watch_over_http2_ends_with_the_server() {
 }
 
 /// A node's API that answers logs with text, and echoes what comes over an upgraded connection. Returns its address.
-async fn node(f: &Fixture) -> SocketAddr {
+pub async fn node(f: &Fixture) -> SocketAddr {
     let (cert, key) = f.pki.issue("system:node:n1", "system:nodes");
     let mut tls = server_config(cert.as_bytes(), key.as_bytes(), f.pki.ca_pem.as_bytes()).unwrap();
     tls.alpn_protocols.clear();
@@ -112,7 +112,7 @@ async fn node_answer(mut request: Request<hyper::body::Incoming>) -> Result<Resp
 }
 
 /// Sends a raw HTTP/1.1 request as admin over TLS; returns the stream and the head of the answer.
-async fn raw(f: &Fixture, url: &str, head: &str) -> (tokio_rustls::client::TlsStream<TcpStream>, String) {
+pub async fn raw(f: &Fixture, url: &str, head: &str) -> (tokio_rustls::client::TlsStream<TcpStream>, String) {
     let identity = f.pki.identity("kubernetes-admin", "system:masters");
     let config = client::client_config(f.pki.ca_pem.as_bytes(), &identity).unwrap();
     let address: SocketAddr = url.strip_prefix("https://").unwrap().parse().unwrap();

@@ -1,5 +1,6 @@
 //! AdmissionReview, both ways.
 
+use super::matched::{Seen, Shown};
 use crate::admission::Call;
 use api::{Details, Gvk, Gvr, Reason, Status};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +16,8 @@ pub(super) struct Answer {
 }
 
 /// The `request` of a review.
-pub(super) fn request(call: &Call<'_>, gvk: &Gvk, gvr: &Gvr, object: Option<&Value>, uid: &str) -> Value {
+pub(super) fn request(call: &Call<'_>, seen: &Seen, shown: &Shown<'_>, uid: &str) -> Value {
+    let (gvk, object, old) = (&seen.gvk, shown.object.as_deref(), shown.old.as_deref());
     let kind = |gvk: &Gvk| json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
     let resource = |gvr: &Gvr| json!({"group": gvr.group, "version": gvr.version, "resource": gvr.resource});
     let versioned = |object: &Value| {
@@ -36,13 +38,13 @@ pub(super) fn request(call: &Call<'_>, gvk: &Gvk, gvr: &Gvr, object: Option<&Val
     let mut request = json!({
         "uid": uid,
         "kind": kind(gvk),
-        "resource": resource(gvr),
+        "resource": resource(&seen.gvr),
         "requestKind": kind(call.kind),
         "requestResource": resource(&call.write.resource.gvr()),
         "operation": call.operation.as_str(),
         "userInfo": who,
         "object": object.map(versioned),
-        "oldObject": call.old.map(versioned),
+        "oldObject": old.map(versioned),
         "dryRun": call.write.dry_run,
         "options": call.write.origin.options(call.operation, call.write.dry_run),
     });
@@ -50,7 +52,7 @@ pub(super) fn request(call: &Call<'_>, gvk: &Gvk, gvr: &Gvr, object: Option<&Val
         request["subResource"] = json!(call.subresource);
         request["requestSubResource"] = json!(call.subresource);
     }
-    let name = object.or(call.old).map(api::meta::name).filter(|name| !name.is_empty()).unwrap_or(call.write.name);
+    let name = object.or(old).map(api::meta::name).filter(|name| !name.is_empty()).unwrap_or(call.write.name);
     if !name.is_empty() {
         request["name"] = json!(name);
     }

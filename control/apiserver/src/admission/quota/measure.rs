@@ -1,10 +1,12 @@
 //! What an object uses of a quota, and which quotas count it. Pure.
 
 use crate::admission::{
+    classes::class_of,
     is,
     limit_ranger::{amounts, of_pod},
 };
-use api::{Quantity, meta};
+use api::{Quantity, meta, time};
+use jiff::{SignedDuration, Timestamp};
 use registry::Resource;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,14 +31,14 @@ pub(super) fn count_name(resource: &Resource) -> String {
 }
 
 /// What an object uses.
-pub(super) fn usage(resource: &Resource, object: &Value) -> Amounts {
+pub(super) fn usage(resource: &Resource, object: &Value, now: Timestamp) -> Amounts {
     let mut used = Amounts::new();
     used.insert(count_name(resource), one());
     if resource.group.is_empty() && resource.resource != "pods" && COUNTED.contains(&resource.resource.as_str()) {
         used.insert(resource.resource.clone(), one());
     }
     if is(resource, "", "pods") {
-        pod(object, &mut used);
+        pod(object, now, &mut used);
     } else if is(resource, "", "services") {
         service(object, &mut used);
     } else if is(resource, "", "persistentvolumeclaims") {
@@ -45,8 +47,15 @@ pub(super) fn usage(resource: &Resource, object: &Value) -> Amounts {
     used
 }
 
-fn pod(pod: &Value, used: &mut Amounts) {
-    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+/// A pod that should have ended by now (its node may be lost) takes nobody's place.
+fn is_overdue(pod: &Value, now: Timestamp) -> bool {
+    let grace = pod["metadata"]["deletionGracePeriodSeconds"].as_i64().map(SignedDuration::from_secs);
+    let deleted = meta::deletion_timestamp(pod).and_then(time::parse);
+    deleted.zip(grace).and_then(|(at, grace)| at.checked_add(grace).ok()).is_some_and(|ends| now > ends)
+}
+
+fn pod(pod: &Value, now: Timestamp, used: &mut Amounts) {
+    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) || is_overdue(pod, now) {
         return;
     }
     used.insert("pods".to_owned(), one());
@@ -83,15 +92,21 @@ fn service(service: &Value, used: &mut Amounts) {
 }
 
 fn claim(claim: &Value, used: &mut Amounts) {
-    let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
+    let class = class_of(claim);
     let prefix = format!("{class}.storageclass.storage.k8s.io/");
     if !class.is_empty() {
         used.insert(format!("{prefix}persistentvolumeclaims"), one());
     }
-    if let Some(storage) = amounts(&claim["spec"]["resources"]["requests"]).get("storage") {
-        used.insert("requests.storage".to_owned(), *storage);
+    let asked = amounts(&claim["spec"]["resources"]["requests"]).get("storage").copied();
+    // While it grows, or where it could not, more may be set aside than is asked for.
+    let given = amounts(&claim["status"]["allocatedResources"]).get("storage").copied();
+    if let Some(asked) = asked {
+        let storage = given.filter(|given| asked.sub(*given).is_negative()).unwrap_or(asked);
+        // Whole bytes.
+        let storage = Quantity::new(storage.value(), storage.format());
+        used.insert("requests.storage".to_owned(), storage);
         if !class.is_empty() {
-            used.insert(format!("{prefix}requests.storage"), *storage);
+            used.insert(format!("{prefix}requests.storage"), storage);
         }
     }
 }
@@ -125,19 +140,35 @@ pub(super) fn in_scope(quota: &Value, resource: &Resource, object: &Value) -> bo
         }));
     scopes.all(|(scope, operator, values)| {
         if is(resource, "", "persistentvolumeclaims") && scope == "VolumeAttributesClass" {
-            return selects(operator, values, object["spec"]["volumeAttributesClassName"].as_str());
+            return claim_in_scope(object, operator, values);
         }
         is(resource, "", "pods") && pod_in_scope(object, scope, operator, values)
     })
+}
+
+/// The classes a claim has, wants, or is on the way to.
+fn claim_in_scope(claim: &Value, operator: &str, values: &Value) -> bool {
+    let status = &claim["status"];
+    let classes = [
+        &claim["spec"]["volumeAttributesClassName"],
+        &status["currentVolumeAttributesClassName"],
+        &status["modifyVolumeStatus"]["targetVolumeAttributesClassName"],
+    ];
+    let mut classes = classes.into_iter().filter_map(Value::as_str).filter(|class| !class.is_empty()).peekable();
+    match classes.peek() {
+        None => selects(operator, values, None),
+        Some(_) => classes.any(|class| selects(operator, values, Some(class))),
+    }
 }
 
 fn pod_in_scope(pod: &Value, scope: &str, operator: &str, values: &Value) -> bool {
     let spec = &pod["spec"];
     let terminating = spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds >= 0);
     let containers = ["containers", "initContainers"].map(|field| spec[field].as_array());
-    let best_effort = containers.into_iter().flatten().flatten().all(|container| {
+    let whole = std::iter::once(spec);
+    let best_effort = containers.into_iter().flatten().flatten().chain(whole).all(|part| {
         ["requests", "limits"].iter().all(|kind| {
-            let amounts = amounts(&container["resources"][*kind]);
+            let amounts = amounts(&part["resources"][*kind]);
             !amounts.iter().any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && !amount.is_zero())
         })
     });

@@ -13,12 +13,30 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 /// Changes gathered before a namespace is counted.
 const GATHER: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(500);
+/// As Kubernetes' `--resource-quota-sync-period`.
+const RESYNC: Duration = Duration::from_mins(5);
 
 /// Follows the store until the server ends.
 pub(crate) async fn run(server: Arc<Apiserver>, shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = async { tokio::join!(follow(&server), work(&server)); } => {}
+        () = async { tokio::join!(follow(&server), work(&server), again(&server)); } => {}
+    }
+}
+
+/// Marks every namespace with quotas from time to time: of what only time changes there is no event.
+async fn again(server: &Arc<Apiserver>) {
+    loop {
+        tokio::time::sleep(RESYNC).await;
+        mark_all(server).await;
+    }
+}
+
+async fn mark_all(server: &Arc<Apiserver>) {
+    if let Ok(snapshot) = server.informed.latest().await {
+        for quota in snapshot.all(informed::Kind::ResourceQuotas) {
+            server.quotas.mark(meta::namespace(&quota.value));
+        }
     }
 }
 
@@ -26,11 +44,7 @@ pub(crate) async fn run(server: Arc<Apiserver>, shutdown: Shutdown) {
 async fn follow(server: &Arc<Apiserver>) {
     loop {
         let revision = server.config.store.revision();
-        if let Ok(snapshot) = server.informed.latest().await {
-            for quota in snapshot.all(informed::Kind::ResourceQuotas) {
-                server.quotas.mark(meta::namespace(&quota.value));
-            }
-        }
+        mark_all(server).await;
         match server.config.store.watch("/registry/", revision) {
             Ok(mut events) => {
                 while let Some(Ok(event)) = events.next().await {
@@ -121,7 +135,7 @@ async fn count_kind(server: &Apiserver, quota: &Value, resource: &Resource, used
         if !measure::is_counted(&object) || !measure::in_scope(quota, resource, &object) {
             continue;
         }
-        let mut own = measure::usage(resource, &object);
+        let mut own = measure::usage(resource, &object, process::now());
         own.retain(|name, _| used.contains_key(name));
         measure::add(used, &own);
     }
