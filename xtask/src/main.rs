@@ -65,7 +65,7 @@ enum Task {
     },
     /// Run one entry point of tests/inputs under libFuzzer
     Fuzz {
-        /// Which: a file name of fuzz/fuzz_targets without its end
+        /// Which; "all": one after the other
         target: String,
         /// For how long
         #[arg(long, default_value_t = 60)]

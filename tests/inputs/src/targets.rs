@@ -1,8 +1,10 @@
 //! The entry points.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use api::{FieldSelector, LabelSelector, Quantity};
 
-use crate::server::call;
+use crate::server::{call, send};
 
 /// An entry point.
 pub struct Target {
@@ -21,6 +23,9 @@ const STRATEGIC: &[u8] = br#"{"spec":{"replicas":3,"template":{"spec":{"$setElem
 const JSON_PATCH: &[u8] = br#"[{"op":"test","path":"/spec/replicas","value":2},{"op":"replace","path":"/spec/replicas","value":4},{"op":"add","path":"/metadata/labels","value":{"a~b":"c"}},{"op":"copy","from":"/metadata/labels","path":"/metadata/annotations"},{"op":"move","from":"/metadata/annotations/a~0b","path":"/metadata/annotations/x~1y"},{"op":"remove","path":"/spec/template/spec/containers/0/env"}]"#;
 const APPLY: &[u8] = b"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: d\n  labels: {l: m}\nspec:\n  template:\n    spec:\n      containers:\n      - name: one\n        image: i:5\n        ports:\n        - containerPort: 80\n          protocol: TCP\n";
 const CRD_SCHEMA: &[u8] = br#"{"type":"object","properties":{"spec":{"type":"object","required":["size"],"properties":{"size":{"type":"integer","minimum":1,"default":3},"names":{"type":"array","maxItems":10,"x-kubernetes-list-type":"set","items":{"type":"string","maxLength":20,"pattern":"^[a-z]+$"}},"any":{"x-kubernetes-preserve-unknown-fields":true,"type":"object"},"port":{"x-kubernetes-int-or-string":true}},"x-kubernetes-validations":[{"rule":"self.size <= 10","message":"too large"},{"rule":"self.size >= oldSelf.size"}]},"status":{"type":"object","nullable":true,"additionalProperties":{"type":"string"}}}}"#;
+/// An Ed25519 request for `O=system:masters, CN=x`, as far as its subject.
+const CSR: &[u8] = b"\x30\x81\x9d\x30\x51\x02\x01\x00\x30\x24\x31\x17\x30\x15\x06\x03\x55\x04\x0a\x0c\x0esystem:masters\x31\x09\x30\x07\x06\x03\x55\x04\x03\x0c\x00\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
+const LOOSE: &str = r#"{"type":"object","x-kubernetes-preserve-unknown-fields":true}"#;
 const CEL: &[&[u8]] = &[
     b"self.size <= 10 && self.names.all(n, n.startsWith('a'))",
     b"has(self.port) ? type(self.port) == int : self.names.exists_one(n, n.matches('^[a-z]+$'))",
@@ -63,6 +68,40 @@ pub static TARGETS: &[Target] = &[
     Target { name: "continue_token", run: continue_token, seeds: &[br#"{"v":"gannet/v1","rv":3,"start":"default/a"}"#], quick: false },
     Target { name: "crd", run: crd, seeds: &[CRD_SCHEMA], quick: false },
     Target { name: "cel", run: cel, seeds: CEL, quick: false },
+    Target {
+        name: "json_path",
+        run: json_path,
+        seeds: &[b".spec.names[0]", b".spec.names[*]", b".spec['size']", b".spec.any[?(@.a==\"b\")].c[-1:]", b"..name"],
+        quick: false,
+    },
+    Target {
+        name: "custom_patch",
+        run: custom_patch,
+        seeds: &[
+            br#"{"spec":{"size":3,"names":["a","b"],"any":{"x":{"y":null}}}}"#,
+            br#"[{"op":"add","path":"/spec/names/-","value":"c"},{"op":"remove","path":"/spec/size"}]"#,
+            b"apiVersion: fuzz.example/v1\nkind: Thing\nmetadata: {name: t}\nspec:\n  names: [z]\n  any: {q: 1}\n",
+        ],
+        quick: false,
+    },
+    Target {
+        name: "managed_fields",
+        run: managed_fields,
+        seeds: &[br#"[{"manager":"f","operation":"Apply","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:data":{".":{},"f:k":{}},"f:metadata":{"f:labels":{"k:{\"a\":1}":{"v:\"x\"":{}},"i:0":{}}}}}]"#],
+        quick: false,
+    },
+    Target {
+        name: "accept",
+        run: accept,
+        seeds: &[
+            b"application/json;as=Table;v=v1;g=meta.k8s.io,application/json;q=0.5",
+            b"application/vnd.kubernetes.protobuf, */*;q=0.1",
+            b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+            b"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        ],
+        quick: false,
+    },
+    Target { name: "certificate_request", run: certificate_request, seeds: &[CSR], quick: false },
 ];
 
 fn text(input: &[u8]) -> Option<&str> {
@@ -186,10 +225,51 @@ fn continue_token(input: &[u8]) {
     call("GET", &format!("/api/v1/configmaps?limit=1&continue={token}"), "application/json", b"");
 }
 
+/// The Accept header of what can be answered in many forms.
+fn accept(input: &[u8]) {
+    for path in ["/apis/apps/v1/namespaces/default/deployments", "/apis", "/openapi/v2", "/version"] {
+        send("GET", path, &[("accept", input)], b"");
+    }
+}
+
+/// Owners of fields as a client states them, and an apply on top of them.
+fn managed_fields(input: &[u8]) {
+    let Ok(stated @ serde_json::Value::Array(_)) = serde_json::from_slice(input) else { return };
+    let object = serde_json::json!({"metadata": {"name": "m", "managedFields": stated}, "data": {"k": "v"}});
+    if call("POST", "/api/v1/namespaces/default/configmaps", "application/json", object.to_string().as_bytes())
+        != Some(201)
+    {
+        return;
+    }
+    let path = "/api/v1/namespaces/default/configmaps/m";
+    call("PUT", path, "application/json", object.to_string().as_bytes());
+    let applied = br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"},"data":{"k":"w"}}"#;
+    call("PATCH", &format!("{path}?fieldManager=f"), "application/apply-patch+yaml", applied);
+    call("PATCH", &format!("{path}?fieldManager=f&force=true"), "application/apply-patch+yaml", applied);
+    call("DELETE", path, "application/json", b"");
+}
+
+/// The request within a CertificateSigningRequest; a DER input is wrapped.
+fn certificate_request(input: &[u8]) {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let pem = match input.starts_with(b"-----") {
+        true => input.to_vec(),
+        false => format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
+            STANDARD.encode(input)
+        )
+        .into_bytes(),
+    };
+    let object = serde_json::json!({"metadata": {"name": "c"}, "spec": {"request": STANDARD.encode(pem),
+        "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}});
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests?dryRun=All";
+    call("POST", path, "application/json", object.to_string().as_bytes());
+}
+
 /// A definition with the input as its schema, and objects of it.
 fn crd(input: &[u8]) {
     if let Some(schema) = text(input).filter(|schema| schema.trim_start().starts_with('{')) {
-        define(schema);
+        define(schema, "", |_, _| {});
     }
 }
 
@@ -200,27 +280,64 @@ fn cel(input: &[u8]) {
         "size": {"type": "integer"}, "names": {"type": "array", "maxItems": 5, "items": {"type": "string", "maxLength": 9}},
         "port": {"x-kubernetes-int-or-string": true}},
         "x-kubernetes-validations": [{"rule": rule}]}}});
-    define(&schema.to_string());
+    define(&schema.to_string(), "", |_, _| {});
 }
 
-fn define(schema: &str) {
+/// A definition with the input as a column's path, and its objects as a table.
+fn json_path(input: &[u8]) {
+    let Some(path) = text(input) else { return };
+    let columns = serde_json::json!([{"name": "A", "type": "string", "jsonPath": path}, {"name": "B", "type": "date", "jsonPath": path}]);
+    define(LOOSE, &format!(r#","additionalPrinterColumns":{columns}"#), |objects, _| {
+        send("GET", objects, &[("accept", b"application/json;as=Table;v=v1;g=meta.k8s.io")], b"");
+    });
+}
+
+/// Every kind of patch that custom resources take, by their schema.
+fn custom_patch(input: &[u8]) {
+    let Some(schema) = text(CRD_SCHEMA) else { return };
+    define(schema, "", |objects, version| {
+        // An applied object says its version, which is another for each definition.
+        let stated = text(input).map(|input| input.replace("fuzz.example/v1", version).into_bytes());
+        let body = stated.as_deref().unwrap_or(input);
+        for (content_type, more) in [
+            ("application/merge-patch+json", ""),
+            ("application/json-patch+json", ""),
+            ("application/apply-patch+yaml", "&fieldManager=f"),
+            ("application/apply-patch+yaml", "&fieldManager=f&force=true"),
+        ] {
+            call("PATCH", &format!("{objects}/t?dryRun=All{more}"), content_type, body);
+        }
+    });
+}
+
+/// Defines a kind with this schema and these further fields of its version, and writes objects of it; `visit` gets the
+/// path of their collection and their apiVersion while they are there.
+fn define(schema: &str, more: &str, visit: impl Fn(&str, &str)) {
     const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    /// Requests after which a definition that is not served never will be.
+    const PATIENCE: usize = 20;
+    // A definition of its own each time: the one before may still be going.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let definition = format!(
-        r#"{{"metadata":{{"name":"things.fuzz.example"}},"spec":{{"group":"fuzz.example","scope":"Namespaced",
+        r#"{{"metadata":{{"name":"things.g{number}.fuzz.example"}},"spec":{{"group":"g{number}.fuzz.example","scope":"Namespaced",
         "names":{{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"}},
-        "versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#
+        "versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{schema}}}{more}}}]}}}}"#
     );
     if call("POST", DEFINITIONS, "application/json", definition.as_bytes()) != Some(201) {
         return;
     }
-    let objects = "/apis/fuzz.example/v1/namespaces/default/things";
-    for object in [
-        r#"{"apiVersion":"fuzz.example/v1","kind":"Thing","metadata":{"name":"t"},"spec":{"size":2,"names":["ab"],"port":"x"}}"#,
-        r#"{"apiVersion":"fuzz.example/v1","kind":"Thing","metadata":{"name":"t"},"spec":{"size":-1,"names":["b","b"],"other":{"a":[1]}}}"#,
-    ] {
-        call("POST", objects, "application/json", object.as_bytes());
-        call("PUT", &format!("{objects}/t"), "application/json", object.as_bytes());
+    let version = format!("g{number}.fuzz.example/v1");
+    let objects = format!("/apis/{version}/namespaces/default/things");
+    if (0..PATIENCE).any(|_| call("GET", &objects, "application/json", b"") == Some(200)) {
+        for spec in [r#"{"size":2,"names":["ab"],"port":"x"}"#, r#"{"size":-1,"names":["b","b"],"other":{"a":[1]}}"#] {
+            let object =
+                format!(r#"{{"apiVersion":"{version}","kind":"Thing","metadata":{{"name":"t"}},"spec":{spec}}}"#);
+            call("POST", &objects, "application/json", object.as_bytes());
+            call("PUT", &format!("{objects}/t"), "application/json", object.as_bytes());
+        }
+        visit(&objects, &version);
+        call("DELETE", &format!("{objects}/t"), "application/json", b"");
     }
-    call("DELETE", &format!("{objects}/t"), "application/json", b"");
-    call("DELETE", &format!("{DEFINITIONS}/things.fuzz.example"), "application/json", b"");
+    call("DELETE", &format!("{DEFINITIONS}/things.g{number}.fuzz.example"), "application/json", b"");
 }

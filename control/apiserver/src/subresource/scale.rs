@@ -76,7 +76,7 @@ async fn applied(context: &mut Context<'_>, body: &Bytes, paths: &scale::Paths) 
             Some(if scales { one.strategy.scale().wanted.into_owned() } else { String::new() })
         },
     };
-    let write = Write { owners: Owners::Given, ..context.write(Via::Object, options.dry_run) };
+    let write = Write { owners: Owners::Given, ..context.write(Via::Scale, options.dry_run) };
     let modified = write::modify(&write, |old| {
         let mut live = view(old, paths)?;
         managed::to_scale(&old.value, &mut live, &replicas)?;
