@@ -57,6 +57,7 @@ pub struct Apiserver {
     pub(crate) kinds: Kinds,
     /// What events became, shared by all watches.
     pub(crate) recent: generic::watch::Recent,
+    pub(crate) busy: Arc<generic::watch::Busy>,
     pub(crate) discovery: discovery::Documents,
     pub(crate) openapi: openapi::Documents,
     /// Set by `serve`: long answers (watches, logs) end with it.
@@ -85,6 +86,7 @@ impl Apiserver {
             nodes,
             kinds: Kinds::new(),
             recent: generic::watch::Recent::new(),
+            busy: Arc::default(),
             discovery: discovery::Documents::new(advertise),
             openapi: openapi::Documents::new(),
             shutdown: OnceLock::new(),

@@ -17,14 +17,17 @@ use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use registry::Resource;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 use store::Watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 mod frames;
+mod pace;
 mod shared;
 
 use frames::Encoder;
+pub(crate) use pace::Busy;
+use pace::Pace;
 pub(crate) use shared::Recent;
 
 /// Between bookmarks, for clients that want them.
@@ -35,9 +38,6 @@ const DEFAULT_TIMEOUT_S: u64 = 1800;
 const TIMEOUT_LIMIT_S: u64 = 24 * 3600;
 /// Bytes of frames joined into one chunk when several events wait.
 const CHUNK_LIMIT: usize = 64 << 10;
-/// A chunk is sent at once if none was sent for this long; else events gather until then. Many watches under many
-/// events cost one write each this often, not one an event.
-const GATHER: Duration = Duration::from_millis(5);
 
 /// Where a watch starts.
 enum Start {
@@ -86,8 +86,10 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
         Phase::Events(_) | Phase::Ended => revision::wanted(context)?.unwrap_or_default(),
     };
     let now = process::instant();
-    let ends = now + Duration::from_secs(timeout_s);
+    let (ends, next_bookmark) = (now + Duration::from_secs(timeout_s), now + BOOKMARK_INTERVAL);
+    let bookmarks = context.query.flag("allowWatchBookmarks");
     let stream = frames(Watching {
+        closing: Box::pin(closing(context.server.clone(), context.resource.clone())),
         server: context.server.clone(),
         resource: context.resource.clone(),
         prefix,
@@ -95,10 +97,11 @@ pub(crate) async fn watch(context: &Context<'_>) -> Result<Response<Body>, Statu
         ready,
         phase,
         after,
-        bookmarks: context.query.flag("allowWatchBookmarks"),
-        next_bookmark: now + BOOKMARK_INTERVAL,
-        sent: None,
+        bookmarks,
+        next_bookmark,
         ends,
+        alarm: Box::pin(tokio::time::sleep_until(if bookmarks { ends.min(next_bookmark) } else { ends })),
+        pace: Pace::new(context.server.busy.clone()),
         _open: OpenWatch::new(),
     });
     let media = match context.accept.media {
@@ -182,10 +185,21 @@ struct Watching {
     after: Revision,
     bookmarks: bool,
     next_bookmark: Instant,
-    /// When the last chunk of events was.
-    sent: Option<Instant>,
     ends: Instant,
+    /// At `ends` or `next_bookmark`, whichever is sooner.
+    alarm: Pin<Box<Sleep>>,
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pace: Pace,
     _open: OpenWatch,
+}
+
+/// Resolves when the watch has to end for the server's sake.
+async fn closing(server: Arc<Apiserver>, resource: Arc<Resource>) {
+    tokio::select! {
+        () = server.ending() => {}
+        // The definition has changed: the client lists again and sees what the objects are now.
+        () = server.kinds.outdated(&resource) => {}
+    }
 }
 
 fn frames(watching: Watching) -> impl Stream<Item = Result<Frame<Bytes>, BodyError>> + Send {
@@ -207,39 +221,48 @@ impl Watching {
                     self.more_state().await;
                     tokio::task::yield_now().await;
                 }
-                Phase::Events(events) => tokio::select! {
-                    biased;
-                    event = events.next() => self.take(event).await,
-                    () = self.server.ending() => self.finish(None),
-                    // The definition has changed: the client lists again and sees what the objects are now.
-                    () = self.server.kinds.outdated(&self.resource) => self.finish(None),
-                    () = tokio::time::sleep_until(self.ends) => {
-                        let last = events.progress().filter(|_| self.bookmarks);
-                        let last = last.map(|revision| self.encoder.bookmark(revision.max(self.after), false));
-                        self.finish(last);
+                Phase::Events(events) => {
+                    // A watch that is never quiet ends, too.
+                    tokio::select! {
+                        biased;
+                        () = &mut self.closing => {
+                            self.finish(None);
+                            continue;
+                        }
+                        () = self.pace.turn() => {}
                     }
-                    () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
-                        self.next_bookmark += BOOKMARK_INTERVAL;
-                        if let Some(revision) = events.progress() {
-                            let frame = self.encoder.bookmark(revision.max(self.after), false);
-                            self.ready.push_back(frame);
+                    if let Some(event) = events.next().now_or_never() {
+                        self.take(event).await;
+                    } else {
+                        self.pace.rest();
+                        tokio::select! {
+                            biased;
+                            event = events.next() => self.take(event).await,
+                            () = &mut self.closing => self.finish(None),
+                            () = &mut self.alarm => self.ring(),
                         }
                     }
-                },
+                }
             }
         }
     }
 
+    /// The watch's time is over, or that of a bookmark has come.
+    fn ring(&mut self) {
+        let Phase::Events(events) = &self.phase else { return };
+        let over = process::instant() >= self.ends;
+        let progress = events.progress().filter(|_| self.bookmarks);
+        let bookmark = progress.map(|revision| self.encoder.bookmark(revision.max(self.after), false));
+        if over {
+            return self.finish(bookmark);
+        }
+        self.ready.extend(bookmark);
+        self.next_bookmark += BOOKMARK_INTERVAL;
+        self.alarm.as_mut().reset(self.ends.min(self.next_bookmark));
+    }
+
     /// What is ready, joined with the events that wait behind it.
     async fn chunk(&mut self) -> Bytes {
-        if matches!(self.phase, Phase::Events(_)) {
-            if let Some(sent) = self.sent
-                && process::instant() < sent + GATHER
-            {
-                tokio::time::sleep_until(sent + GATHER).await;
-            }
-            self.sent = Some(process::instant());
-        }
         let first = self.ready.pop_front().unwrap_or_default();
         let mut joined = Vec::new();
         let mut length = first.len();
@@ -257,6 +280,12 @@ impl Watching {
             match events.next().now_or_never() {
                 Some(event) => self.take(event).await,
                 None => break,
+            }
+        }
+        if matches!(self.phase, Phase::Events(_)) {
+            self.pace.sent();
+            if process::instant() >= self.ends {
+                self.ring();
             }
         }
         if joined.is_empty() { first } else { joined.into() }
