@@ -12,6 +12,10 @@ pub trait Cached:
 {
     /// The row of the table of kinds.
     const ROW: Kind;
+
+    /// The object as JSON, with apiVersion and kind. Generated here once, not in each crate that writes objects: code
+    /// that serialises a large type is large.
+    fn to_value(&self) -> serde_json::Value;
 }
 
 macro_rules! kinds {
@@ -62,6 +66,9 @@ macro_rules! kinds {
 
         $(impl Cached for $type {
             const ROW: Kind = Kind::$kind;
+            fn to_value(&self) -> serde_json::Value {
+                serde_json::to_value(self).expect("a Kubernetes type is a JSON object")
+            }
         })*
     };
 }

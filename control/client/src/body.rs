@@ -3,6 +3,7 @@
 use crate::Error;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use serde::de::DeserializeOwned;
 
 /// What a body read may fail with.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +22,13 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A body with nothing in it.
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Reads an object. The one way for all typed objects: what reads a large type is large, and comes anew for every kind of
+/// input and, inlined, for every place.
+#[inline(never)]
+pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(Error::Decode)
 }
 
 /// Reads a body to its end.

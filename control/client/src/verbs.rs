@@ -234,7 +234,7 @@ impl Client {
     ) -> Result<R, Error> {
         let response = self.transport.send(request(method, &path, content_type, body)?).await?;
         let bytes = body::collect(expect_success(response).await?.into_body()).await?;
-        serde_json::from_slice(&bytes).map_err(Error::Decode)
+        body::decode(&bytes)
     }
 
     async fn list_all<T: DeserializeOwned>(
@@ -249,7 +249,7 @@ impl Client {
             let page: Page = self.page(gvr, namespace, params, continue_token.as_deref()).await?;
             let revision = page.revision();
             for item in &page.items {
-                items.push(serde_json::from_str(item.get()).map_err(Error::Decode)?);
+                items.push(body::decode(item.get().as_bytes())?);
             }
             match page.metadata.continue_token {
                 token if token.is_empty() => return Ok(List { items, revision }),
@@ -320,6 +320,7 @@ impl Page {
 
 const JSON: &str = "application/json";
 
+#[inline(never)]
 fn encode<T: Serialize + ?Sized>(object: &T) -> Result<Bytes, Error> {
     serde_json::to_vec(object).map(Bytes::from).map_err(Error::Encode)
 }

@@ -10,7 +10,7 @@
 //! | Streaming | event, bookmark | Streaming, yields it |
 //! | Streaming | end, break, silence | Opening at the last revision seen |
 
-use crate::{Body, Client, Error, ListParams};
+use crate::{Body, Client, Error, ListParams, body};
 use api::{Gvr, Revision, Status};
 use bytes::{Buf, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -102,7 +102,7 @@ impl<T: DeserializeOwned> Watcher<T> {
             }
         };
         for item in &page.items {
-            match serde_json::from_str(item.get()) {
+            match body::decode(item.get().as_bytes()) {
                 Ok(item) => items.push(item),
                 Err(error) => {
                     tracing::warn!(resource = %self.gvr.resource, %error, "an object cannot be read: skipped")
@@ -220,12 +220,12 @@ fn parse<T: DeserializeOwned>(line: &[u8], revision_of: fn(&T) -> Option<Revisio
     let object = frame.object.get();
     match frame.kind.as_ref() {
         "ADDED" | "MODIFIED" => {
-            let object: T = serde_json::from_str(object).map_err(Error::Decode)?;
+            let object: T = body::decode(object.as_bytes())?;
             let revision = revision_of(&object);
             Ok((Some(Watched::Applied(object)), revision))
         }
         "DELETED" => {
-            let object: T = serde_json::from_str(object).map_err(Error::Decode)?;
+            let object: T = body::decode(object.as_bytes())?;
             let revision = revision_of(&object);
             Ok((Some(Watched::Deleted(object)), revision))
         }

@@ -135,17 +135,17 @@ impl Write {
 
     /// Creates an object.
     pub fn create<T: Cached>(object: &T) -> Write {
-        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::Create(to_value(object)))
+        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::Create(object.to_value()))
     }
 
     /// Replaces an object at the resourceVersion it carries.
     pub fn update<T: Cached>(object: &T) -> Write {
-        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::Update(to_value(object)))
+        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::Update(object.to_value()))
     }
 
     /// Replaces an object's status at the resourceVersion it carries.
     pub fn update_status<T: Cached>(object: &T) -> Write {
-        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::UpdateStatus(to_value(object)))
+        Write::new(T::ROW.gvr(), key_of(object.metadata()), Action::UpdateStatus(object.to_value()))
     }
 
     /// Merge-patches an object.
@@ -172,7 +172,7 @@ impl Write {
     /// Finalizes a namespace in which nothing of `gone` is left.
     pub fn finalize(namespace: &k8s_openapi::api::core::v1::Namespace, gone: Vec<Gvr>) -> Write {
         let key = key_of(&namespace.metadata);
-        Write::new(Kind::Namespace.gvr(), key, Action::Finalize { namespace: to_value(namespace), gone })
+        Write::new(Kind::Namespace.gvr(), key, Action::Finalize { namespace: namespace.to_value(), gone })
     }
 
     /// Records `event` when the write succeeds.
@@ -225,10 +225,6 @@ fn same_run(a: &Write, b: &Write) -> bool {
         (Action::Create(_), Action::Create(_)) | (Action::Delete(_), Action::Delete(_))
     );
     same_action && a.target.gvr == b.target.gvr
-}
-
-fn to_value<T: serde::Serialize>(object: &T) -> Value {
-    serde_json::to_value(object).expect("a Kubernetes type is a JSON object")
 }
 
 impl fmt::Display for Write {
