@@ -1,7 +1,7 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 async fn revision(f: &Fixture) -> String {
     f.get(MAPS).await.ok()["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
@@ -109,6 +109,34 @@ async fn bookmarks_come_by_the_clock_and_at_the_end() {
     assert!(events.next().await.is_none());
     let mut silent = Events::open(&f, &format!("{MAPS}?watch=1&timeoutSeconds=90&resourceVersion={from}")).await;
     assert!(silent.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_never_quiet_ends_in_time() {
+    let f = Fixture::new().await;
+    let from = revision(&f).await;
+    let mut events = Events::open(&f, &format!("{MAPS}?watch=1&timeoutSeconds=1&resourceVersion={from}")).await;
+    let start = process::instant();
+    let writing = async {
+        for number in 0..1000 {
+            f.post(MAPS, config_map(&format!("m{number}"), json!({}))).await.ok();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    };
+    let reading = async {
+        let mut seen = Vec::new();
+        while let Some(event) = events.next().await {
+            seen.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+        seen
+    };
+    let seen = tokio::select! {
+        seen = reading => seen,
+        () = writing => panic!("the watch outlived its time"),
+    };
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    assert!(seen.len() > 100, "{}", seen.len());
+    assert!(seen.iter().enumerate().all(|(number, name)| *name == format!("m{number}")), "in order, none left out");
 }
 
 #[tokio::test]
