@@ -45,6 +45,8 @@ impl World {
             extra: None,
             advertise: "192.0.2.1:6443".parse().unwrap(),
             goaway_chance: 0.0,
+            event_ttl: apiserver::EVENT_TTL,
+            may_proxy_to: apiserver::is_proxyable,
         })
         .await
         .unwrap();
