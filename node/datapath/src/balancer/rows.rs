@@ -51,6 +51,12 @@ impl Rows {
         Ok(row)
     }
 
+    /// Gives an address the row that it has in the table.
+    pub fn place(&mut self, key: VipKey, row: u32) {
+        self.key_at.insert(row, key);
+        self.row_of.insert(key, row);
+    }
+
     /// Frees the row of an address and returns it. In the table it stays used, so that readers probe on.
     pub fn free(&mut self, key: &VipKey) -> Option<u32> {
         let row = self.row_of.remove(key)?;

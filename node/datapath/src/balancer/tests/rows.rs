@@ -1,7 +1,7 @@
 use abi::balance::{MAX_ROWS, PROBES, VIP_LIVE, Vip};
 use abi::{Addr, Be16, IPPROTO_TCP};
 
-use super::*;
+use crate::balancer::*;
 
 fn key(i: u32) -> VipKey {
     let [_, a, b, c] = i.to_be_bytes();
