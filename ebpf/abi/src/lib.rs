@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod balance;
+pub mod event;
 
 /// Version of every layout in this crate; maps are pinned under a folder of this name.
 pub const SCHEMA: &str = "v1";
@@ -97,6 +98,8 @@ pub mod map {
     pub const ROUTES: &str = "ROUTES";
     pub const COUNTERS: &str = "COUNTERS";
     pub const SOCKETS: &str = "SOCKETS";
+    pub const EVENTS: &str = "EVENTS";
+    pub const CONNECTS: &str = "CONNECTS";
 }
 
 /// Names of the programs, as declared by `prog` and attached by `kernel`.
@@ -127,6 +130,8 @@ pub mod program {
 
 /// Entries of [`map::SERVICES`] (HASH): 10,000 Services with several ports and scopes each.
 pub const MAX_SERVICES: u32 = 131_072;
+/// Entries of [`map::CONNECTS`] (ARRAY of u64, index = [`ServiceValue::id`]): connections that were given a backend.
+pub const MAX_CONNECTS: u32 = MAX_SERVICES;
 /// Entries of [`map::SLOTS`] (ARRAY).
 pub const MAX_SLOTS: u32 = 524_288;
 /// Entries of [`map::BACKENDS`] (ARRAY); index 0 is never a backend.
@@ -333,7 +338,8 @@ pub struct Config {
     pub node_cookie: u64,
     /// Seed of the hash that picks backends and ports; any number.
     pub seed: u32,
-    pub pad2: u32,
+    /// Records that a CPU may write to [`map::EVENTS`] in a second, of each kind; 0 for none.
+    pub events_per_s: u32,
 }
 
 /// Entries of one socket in [`SocketValue`]: an unconnected socket may talk to this many Services at once.
@@ -395,6 +401,10 @@ pub enum Counter {
     DropFlowTable = 19,
     /// Larger than the path after the outer header was added, and not to be fragmented.
     DropTooBig = 28,
+    /// An event that the rate held back.
+    EventSuppressed = 29,
+    /// An event for which the ring buffer had no room.
+    EventLost = 30,
 }
 
 /// Entries of [`map::COUNTERS`].

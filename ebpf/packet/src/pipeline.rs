@@ -277,7 +277,13 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     if origin == Origin::Uplink || origin == Origin::Overlay {
         s.target.flags = FLOW_EXTERNAL;
     }
-    if conntrack::open(t, cfg, s) { First::Translate } else { First::Drop }
+    if !conntrack::open(t, cfg, s) {
+        return First::Drop;
+    }
+    if s.target.backend != 0 {
+        t.connected(s.service.id);
+    }
+    First::Translate
 }
 
 /// A packet that nothing translates.

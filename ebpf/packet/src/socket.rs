@@ -106,6 +106,7 @@ fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
     if id == 0 {
         return Choice::Refuse;
     }
+    t.connected(found.id);
     Choice::Translate(SocketEntry {
         backend: backend.addr,
         service: call.addr,

@@ -17,6 +17,9 @@ pub trait Tables {
     fn now_s(&self) -> u32;
     /// Adds one to a counter.
     fn count(&self, counter: Counter);
+    /// A connection to the Service of this number was given a backend.
+    #[inline(always)]
+    fn connected(&self, _service: u32) {}
 
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool;
     /// The backend id in a slot.

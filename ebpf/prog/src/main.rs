@@ -5,6 +5,7 @@
 
 mod access;
 mod balance;
+mod event;
 mod maps;
 mod skb;
 mod sock;

@@ -7,7 +7,7 @@ use abi::{
 use aya_ebpf::{
     btf_maps::SkStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 
 #[map]
@@ -32,6 +32,13 @@ pub static VETHS: HashMap<u32, VethValue> = HashMap::with_max_entries(abi::MAX_P
 pub static ROUTES: LpmTrie<abi::Addr, RouteValue> = LpmTrie::with_max_entries(abi::MAX_ROUTES, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(abi::COUNTERS, 0);
+/// In the form without BTF, which bpftool cannot make a map of this kind from.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(abi::event::EVENTS_BYTES, 0);
+#[map]
+pub static GATES: PerCpuArray<abi::event::Gate> = PerCpuArray::with_max_entries(abi::event::GATES, 0);
+#[map]
+pub static CONNECTS: Array<u64> = Array::with_max_entries(abi::MAX_CONNECTS, 0);
 /// Working memory: programs at tc run to their end on one CPU with bottom halves off, so one element a CPU is enough.
 #[map]
 pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);

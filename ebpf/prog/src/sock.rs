@@ -2,7 +2,10 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-use abi::{Addr, Be16, Counter};
+use abi::{
+    Addr, Be16, Counter,
+    event::{EVENT_DROP, EVENT_FLOW, HOOK_CONNECT, HOOK_SENDMSG},
+};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_sock_addr,
@@ -15,7 +18,7 @@ use packet::{
     socket::{self, Call, Choice},
 };
 
-use crate::{maps::SOCKETS, tables::Maps};
+use crate::{event, maps::SOCKETS, tables::Maps};
 
 /// The call goes on.
 const ALLOW: i32 = 1;
@@ -67,7 +70,7 @@ pub fn getpeername6(ctx: SockAddrContext) -> i32 {
 fn connect(ctx: &SockAddrContext, v6: bool) -> i32 {
     let maps = Maps { now_s: 0 };
     let call = call(ctx, v6);
-    act(ctx, &maps, v6, socket::connect(&maps, &call))
+    act(ctx, &maps, v6, HOOK_CONNECT, &call, socket::connect(&maps, &call))
 }
 
 #[inline(always)]
@@ -76,7 +79,7 @@ fn send(ctx: &SockAddrContext, v6: bool) -> i32 {
     let call = call(ctx, v6);
     // SAFETY: the storage belongs to this socket, whose call this is.
     let known = unsafe { SOCKETS.get_ptr_mut(ctx).as_ref() };
-    act(ctx, &maps, v6, socket::send(&maps, &call, known))
+    act(ctx, &maps, v6, HOOK_SENDMSG, &call, socket::send(&maps, &call, known))
 }
 
 #[inline(always)]
@@ -92,11 +95,12 @@ fn reveal(ctx: &SockAddrContext, v6: bool) -> i32 {
 }
 
 #[inline(always)]
-fn act(ctx: &SockAddrContext, maps: &Maps, v6: bool, choice: Choice) -> i32 {
+fn act(ctx: &SockAddrContext, maps: &Maps, v6: bool, hook: u8, call: &Call, choice: Choice) -> i32 {
     match choice {
         Choice::Keep => ALLOW,
         Choice::Refuse => {
             maps.count(Counter::SocketNoBackend);
+            event::call(event::what(EVENT_DROP, hook, Counter::SocketNoBackend as u32), call, None);
             // SAFETY: the helper takes any error number.
             unsafe { bpf_set_retval(-ECONNREFUSED) };
             DENY
@@ -111,6 +115,9 @@ fn act(ctx: &SockAddrContext, maps: &Maps, v6: bool, choice: Choice) -> i32 {
                 socket::remember(known, &entry);
             }
             maps.count(Counter::SocketTranslated);
+            if hook == HOOK_CONNECT {
+                event::call(event::what(EVENT_FLOW, hook, 0), call, Some(&entry));
+            }
             set_peer(ctx, v6, &entry.backend, entry.backend_port);
             ALLOW
         }

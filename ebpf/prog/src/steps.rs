@@ -1,12 +1,13 @@
 //! The steps that are functions of their own. They are global, so the verifier takes each by itself, for any arguments.
 
+use abi::event::{EVENT_FLOW, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_UPLINK};
 use aya_ebpf::bindings::__sk_buff;
 use packet::{
     Scratch, Steps, icmp, nat, parse,
     pipeline::{self, First, Origin},
 };
 
-use crate::{skb::Skb, tables::Maps};
+use crate::{event, skb::Skb, tables::Maps};
 
 /// A [`Scratch`] as the verifier is to see it in a signature: so many bytes.
 #[repr(C)]
@@ -70,6 +71,13 @@ extern "C" fn step_first(memory: *mut Memory, origin: u32, now_s: u32) -> u32 {
     }
 }
 
+/// Tells user space of the packet in hand; `what` is of [`event::what`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn step_report(skb: *mut __sk_buff, what: u32) -> u32 {
+    event::packet(skb, what) as u32
+}
+
 impl Steps<Maps> for Skb {
     #[inline(always)]
     fn parse(&mut self, s: &mut Scratch) -> bool {
@@ -88,14 +96,17 @@ impl Steps<Maps> for Skb {
 
     #[inline(always)]
     fn first(&mut self, t: &Maps, s: &mut Scratch, origin: Origin) -> First {
-        let origin = match origin {
-            Origin::Pod => 0,
-            Origin::Uplink => 1,
-            Origin::Overlay => 2,
-            Origin::Stack => 3,
+        let (origin, hook) = match origin {
+            Origin::Pod => (0, HOOK_FROM_POD),
+            Origin::Uplink => (1, HOOK_FROM_UPLINK),
+            Origin::Overlay => (2, HOOK_FROM_OVERLAY),
+            Origin::Stack => (3, HOOK_TO_UPLINK),
         };
         match step_first(memory(s), origin, t.now_s) {
-            0 => First::Translate,
+            0 => {
+                step_report(self.0, event::what(EVENT_FLOW, hook, 0));
+                First::Translate
+            }
             1 => First::Plain,
             2 => First::Pass,
             _ => First::Drop,

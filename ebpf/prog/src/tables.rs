@@ -1,5 +1,7 @@
 //! `packet::Tables` over the maps. Values are copied out: a map's memory may change under a reference.
 
+use core::arch::asm;
+
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
     PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue,
@@ -55,6 +57,14 @@ impl Tables for Maps {
         if let Some(value) = maps::COUNTERS.get_ptr_mut(counter as u32) {
             // SAFETY: the element is this CPU's own, and the verifier knows its bounds.
             unsafe { *value = (*value).wrapping_add(1) };
+        }
+    }
+
+    #[inline(always)]
+    fn connected(&self, service: u32) {
+        if let Some(value) = maps::CONNECTS.get_ptr_mut(service) {
+            // SAFETY: the element is eight aligned bytes that live as long as the program runs. This target has no atomic types.
+            unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1_u64, options(nostack)) };
         }
     }
 

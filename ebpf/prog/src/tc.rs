@@ -5,7 +5,12 @@ use core::{
     ptr::{read_volatile, write_volatile},
 };
 
-use abi::{Addr, Counter};
+use abi::{
+    Addr, Counter,
+    event::{
+        EVENT_DROP, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_OVERLAY, HOOK_TO_POD, HOOK_TO_UPLINK,
+    },
+};
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, TC_ACT_OK, TC_ACT_SHOT, bpf_tunnel_key},
     helpers::{
@@ -17,7 +22,7 @@ use aya_ebpf::{
 };
 use packet::{Scratch, Tables as _, Verdict, pipeline};
 
-use crate::{is_test_run, maps::SCRATCH, skb::Skb, tables::Maps};
+use crate::{event, is_test_run, maps::SCRATCH, skb::Skb, steps::step_report, tables::Maps};
 
 /// tcx verdict: the next program, then the stack.
 const NEXT: i32 = -1;
@@ -30,38 +35,38 @@ const TUNNEL_TTL: u8 = 64;
 pub fn from_pod(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     let (mut packet, maps) = (Skb(skb), clock(skb));
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_FROM_POD) };
     let (given, ifindex) = (word(skb, 1), real_ifindex(skb));
     let ifindex = if is_test_run() { given } else { ifindex };
     let verdict = pipeline::from_pod(&mut packet, &maps, scratch, ifindex);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_FROM_POD, verdict)
 }
 
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     let (mut packet, maps) = (Skb(skb), clock(skb));
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_TO_POD) };
     let verdict = pipeline::to_pod(&mut packet, &maps, scratch);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_TO_POD, verdict)
 }
 
 #[classifier]
 pub fn from_uplink(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     let (mut packet, maps) = (Skb(skb), clock(skb));
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_FROM_UPLINK) };
     let verdict = pipeline::from_uplink(&mut packet, &maps, scratch);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_FROM_UPLINK, verdict)
 }
 
 #[classifier]
 pub fn to_uplink(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     let (mut packet, maps) = (Skb(skb), clock(skb));
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_TO_UPLINK) };
     let verdict = pipeline::to_uplink(&mut packet, &maps, scratch);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_TO_UPLINK, verdict)
 }
 
 #[classifier]
@@ -76,12 +81,12 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
         }
     }
     let Some((node, vni)) = sender(skb) else {
-        maps.count(Counter::DropOverlay);
-        return TC_ACT_SHOT;
+        event::forget();
+        return drop(skb, &maps, HOOK_FROM_OVERLAY, Counter::DropOverlay);
     };
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_FROM_OVERLAY) };
     let verdict = pipeline::from_overlay(&mut packet, &maps, scratch, &node, vni);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_FROM_OVERLAY, verdict)
 }
 
 #[classifier]
@@ -92,9 +97,9 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
     if !is_test_run() && sender(skb).is_some() {
         return NEXT;
     }
-    let Some(scratch) = open(&packet) else { return refuse(&maps) };
+    let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_TO_OVERLAY) };
     let verdict = pipeline::to_overlay(&mut packet, &maps, scratch);
-    act(skb, &maps, verdict)
+    act(skb, &maps, HOOK_TO_OVERLAY, verdict)
 }
 
 #[classifier]
@@ -112,7 +117,7 @@ fn clock(skb: *mut __sk_buff) -> Maps {
 /// A word of `skb->cb`: the inputs of a test run. Volatile, or the compiler reads one of two places through a computed address, which
 /// the verifier does not allow for the context.
 #[inline(always)]
-fn word(skb: *mut __sk_buff, index: usize) -> u32 {
+pub fn word(skb: *mut __sk_buff, index: usize) -> u32 {
     // SAFETY: the context is valid for the whole program.
     unsafe { read_volatile(&raw const (*skb).cb[index]) }
 }
@@ -132,26 +137,37 @@ fn open(packet: &Skb) -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the element starts zeroed, which is a valid Scratch; only these programs write it, and each runs to its end on its CPU
     // before the next one starts there.
-    Some(unsafe { &mut *scratch })
+    let scratch = unsafe { &mut *scratch };
+    // Until this packet is parsed, the tuple is not the one of the packet before.
+    scratch.packet.tuple.proto = 0;
+    Some(scratch)
+}
+
+/// Counts a drop and tells of it.
+#[inline(always)]
+fn drop(skb: *mut __sk_buff, maps: &Maps, hook: u8, reason: Counter) -> i32 {
+    maps.count(reason);
+    step_report(skb, event::what(EVENT_DROP, hook, reason as u32));
+    TC_ACT_SHOT
 }
 
 /// A packet that could not be opened.
 #[inline(always)]
-fn refuse(maps: &Maps) -> i32 {
-    maps.count(Counter::DropKernel);
-    TC_ACT_SHOT
+fn refuse(skb: *mut __sk_buff, maps: &Maps, hook: u8) -> i32 {
+    event::forget();
+    drop(skb, maps, hook, Counter::DropKernel)
 }
 
 /// Does what the verdict says.
 #[inline(always)]
-fn act(skb: *mut __sk_buff, maps: &Maps, verdict: Verdict) -> i32 {
+fn act(skb: *mut __sk_buff, maps: &Maps, hook: u8, verdict: Verdict) -> i32 {
     // SAFETY: the context is valid; redirect helpers only note what the kernel does after the program.
     unsafe {
         match verdict {
             Verdict::Pass => note(skb, 0, 0, 0, 0, NEXT),
             Verdict::Drop(counter) => {
-                maps.count(counter);
-                note(skb, 1, counter as u32, 0, 0, TC_ACT_SHOT)
+                let code = drop(skb, maps, hook, counter);
+                note(skb, 1, counter as u32, 0, 0, code)
             }
             Verdict::Peer { ifindex } => note(skb, 2, ifindex, 0, 0, bpf_redirect_peer(ifindex, 0) as i32),
             Verdict::Redirect { ifindex } => note(skb, 6, ifindex, 0, 0, bpf_redirect(ifindex, 0) as i32),
@@ -160,15 +176,13 @@ fn act(skb: *mut __sk_buff, maps: &Maps, verdict: Verdict) -> i32 {
             }
             Verdict::Tunnel { ifindex, node, vni } => {
                 if !set_key(skb, &node, vni) {
-                    maps.count(Counter::DropKernel);
-                    return TC_ACT_SHOT;
+                    return drop(skb, maps, hook, Counter::DropKernel);
                 }
                 note(skb, 4, ifindex, node.0[3], vni, bpf_redirect(ifindex, 0) as i32)
             }
             Verdict::Key { node, vni } => {
                 if !set_key(skb, &node, vni) {
-                    maps.count(Counter::DropKernel);
-                    return TC_ACT_SHOT;
+                    return drop(skb, maps, hook, Counter::DropKernel);
                 }
                 note(skb, 5, 0, node.0[3], vni, NEXT)
             }

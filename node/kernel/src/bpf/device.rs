@@ -21,6 +21,8 @@ const POD_MTU_MIN: u32 = 1280;
 pub const SNAT_FIRST: u16 = 1024;
 /// Lowest NodePort; masquerade stays below.
 const NODE_PORT_FIRST: u16 = 30_000;
+/// Drops and new flows told of each second by each CPU: enough to see what goes wrong, too few to cost anything.
+const EVENTS_PER_S: u32 = 200;
 /// Fewer ports than this toward one destination are too few.
 const SNAT_PORTS_MIN: u16 = 4096;
 
@@ -93,6 +95,7 @@ impl Devices {
             snat_max: self.snat.1,
             uplink_mac: mac,
             node_cookie: self.cookie,
+            events_per_s: EVENTS_PER_S,
             seed: if before.seed == 0 { fresh } else { before.seed },
             ..abi::Config::default()
         }

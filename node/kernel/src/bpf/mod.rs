@@ -3,6 +3,7 @@
 //! Everything here outlives the process: maps and links are pinned, so packets flow while no process of ours runs, and
 //! opening again finds them, checks them, and replaces only what differs.
 mod device;
+mod events;
 mod links;
 mod mapped;
 mod object;
@@ -20,6 +21,7 @@ use datapath::{Observed, Plan, Step};
 use ipnet::IpNet;
 
 pub use device::{OVERLAY, SNAT_FIRST, remove};
+pub use events::{Events, event_of};
 pub use links::PinnedLink;
 pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};

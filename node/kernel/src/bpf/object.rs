@@ -14,7 +14,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 /// What a map must look like: name, key bytes, value bytes, entries.
 type Shape = (&'static str, usize, usize, u32);
 
-const SHAPES: [Shape; 12] = [
+const SHAPES: [Shape; 14] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -27,6 +27,8 @@ const SHAPES: [Shape; 12] = [
     (map::ROUTES, size_of::<abi::RouteKey>(), size_of::<abi::RouteValue>(), abi::MAX_ROUTES),
     (map::COUNTERS, 4, 8, abi::COUNTERS),
     (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
+    (map::EVENTS, 0, 0, abi::event::EVENTS_BYTES),
+    (map::CONNECTS, 4, 8, abi::MAX_CONNECTS),
 ];
 
 /// Loaded programs and the descriptors of their maps.

@@ -52,6 +52,8 @@ unsafe impl Plain for abi::AffinityKey {}
 unsafe impl Plain for abi::AffinityValue {}
 
 // SAFETY: as above.
+unsafe impl Plain for abi::event::Event {}
+// SAFETY: as above.
 unsafe impl Plain for abi::balance::Vip {}
 // SAFETY: as above.
 unsafe impl Plain for abi::balance::Backend {}
@@ -144,7 +146,8 @@ fn bytes<T: Plain>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-fn read<T: Plain>(bytes: &[u8], index: usize) -> T {
+/// The `index`th `T` of what a map gave.
+pub fn read<T: Plain>(bytes: &[u8], index: usize) -> T {
     let at = &bytes[index * size_of::<T>()..][..size_of::<T>()];
     // SAFETY: `at` holds the bytes of one T, and every bit pattern is a T.
     unsafe { std::ptr::read_unaligned(at.as_ptr().cast()) }
