@@ -117,10 +117,11 @@ async fn a_watch_that_is_never_quiet_ends_in_time() {
     let from = revision(&f).await;
     let mut events = Events::open(&f, &format!("{MAPS}?watch=1&timeoutSeconds=1&resourceVersion={from}")).await;
     let start = process::instant();
+    let mut ticks = tokio::time::interval(Duration::from_millis(3));
     let writing = async {
         for number in 0..1000 {
+            ticks.tick().await;
             f.post(MAPS, config_map(&format!("m{number}"), json!({}))).await.ok();
-            tokio::time::sleep(Duration::from_millis(3)).await;
         }
     };
     let reading = async {

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 /// What all busy watches have together: one turn each this often, for as many as are busy.
 const TURN: Duration = Duration::from_micros(20);
 /// Between the turns of one watch, however few are busy.
-const GATHER_LEAST: Duration = Duration::from_millis(5);
+const GATHER_LEAST: Duration = Duration::from_millis(1);
 /// Between its turns, however many are busy.
 const GATHER_MOST: Duration = Duration::from_millis(25);
 
