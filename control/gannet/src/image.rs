@@ -2,10 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::cli::LoadArguments;
+
+/// A node that has just been started has its runtime within seconds; so long it may take on a busy machine.
+const RUNTIME_WAIT: Duration = Duration::from_secs(60);
+const RUNTIME_POLL: Duration = Duration::from_millis(100);
 
 /// containerd's namespace for what CRI sees.
 const NAMESPACE: &str = "k8s.io";
@@ -30,7 +35,7 @@ pub fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
 
 fn import(data_dir: &Path, file: &Path) -> anyhow::Result<Vec<String>> {
     let socket = data_dir.join("containerd/containerd.sock");
-    if !socket.exists() {
+    if !appears(&socket) {
         bail!("{} is missing: the node's runtime is not up; `gannet status` says why", socket.display());
     }
     let output = Command::new("ctr")
@@ -49,4 +54,21 @@ fn import(data_dir: &Path, file: &Path) -> anyhow::Result<Vec<String>> {
         Some(rest.split_whitespace().next()?.to_owned())
     });
     Ok(names.filter(|name| name.contains('/')).collect())
+}
+
+/// Waits for the runtime's socket, and says so if it is not there yet.
+fn appears(socket: &Path) -> bool {
+    let start = process::instant();
+    let mut told = false;
+    while !socket.exists() {
+        if start.elapsed() > RUNTIME_WAIT {
+            return false;
+        }
+        if !told {
+            eprintln!("waiting for the node's runtime ({})", socket.display());
+            told = true;
+        }
+        std::thread::sleep(RUNTIME_POLL);
+    }
+    true
 }

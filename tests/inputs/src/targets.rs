@@ -227,7 +227,7 @@ fn continue_token(input: &[u8]) {
 
 /// The Accept header of what can be answered in many forms.
 fn accept(input: &[u8]) {
-    for path in ["/apis/apps/v1/namespaces/default/deployments", "/apis", "/openapi/v2", "/version"] {
+    for path in ["/apis/apps/v1/namespaces/default/deployments", "/apis", "/openapi/v3", "/version"] {
         send("GET", path, &[("accept", input)], b"");
     }
 }
