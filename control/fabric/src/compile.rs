@@ -119,6 +119,8 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
         r#type: type_.into(),
         cluster_ips: cluster_ips(&spec),
         external_ips: external_ips(object, &spec),
+        balancer_ips: balancer_ips(object),
+        source_ranges: source_ranges(&spec),
         headless,
         external_name: spec.external_name.clone().unwrap_or_default(),
         affinity_timeout_seconds: affinity_seconds(&spec),
@@ -139,14 +141,30 @@ fn cluster_ips(spec: &core::ServiceSpec) -> Vec<String> {
 }
 
 fn external_ips(object: &core::Service, spec: &core::ServiceSpec) -> Vec<String> {
-    let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.into_iter().flat_map(|balancer| balancer.ingress.iter().flatten());
-    // ipMode Proxy means that the balancer wants to see the traffic itself.
-    let direct = ingress.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy")).filter_map(|one| one.ip.clone());
-    let mut ips: Vec<String> = spec.external_ips.iter().flatten().cloned().chain(direct).collect();
+    let mut ips: Vec<String> = spec.external_ips.iter().flatten().cloned().chain(balancer_ips(object)).collect();
     ips.sort();
     ips.dedup();
     ips
+}
+
+fn balancer_ips(object: &core::Service) -> Vec<String> {
+    let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.into_iter().flat_map(|balancer| balancer.ingress.iter().flatten());
+    // ipMode Proxy means that the balancer wants to see the traffic itself.
+    let direct = ingress.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
+    let mut ips: Vec<String> = direct.filter_map(|one| one.ip.clone()).collect();
+    ips.sort();
+    ips.dedup();
+    ips
+}
+
+/// Ranges have room around them in manifests that the API has always taken.
+fn source_ranges(spec: &core::ServiceSpec) -> Vec<String> {
+    let ranges = spec.load_balancer_source_ranges.iter().flatten();
+    let mut ranges: Vec<String> = ranges.map(|range| range.trim().to_owned()).collect();
+    ranges.sort();
+    ranges.dedup();
+    ranges
 }
 
 fn affinity_seconds(spec: &core::ServiceSpec) -> u32 {

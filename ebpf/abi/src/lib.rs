@@ -100,6 +100,7 @@ pub mod map {
     pub const SOCKETS: &str = "SOCKETS";
     pub const EVENTS: &str = "EVENTS";
     pub const CONNECTS: &str = "CONNECTS";
+    pub const SOURCES: &str = "SOURCES";
 }
 
 /// Names of the programs, as declared by `prog` and attached by `kernel`.
@@ -146,6 +147,8 @@ pub const MAX_FRAGMENTS: u32 = 8_192;
 pub const MAX_PODS: u32 = 4_096;
 /// Entries of [`map::ROUTES`] (LPM_TRIE).
 pub const MAX_ROUTES: u32 = 16_384;
+/// Entries of [`map::SOURCES`] (LPM_TRIE); a range that finds no room stays shut.
+pub const MAX_SOURCES: u32 = 16_384;
 
 /// Key of [`map::SERVICES`].
 #[repr(C)]
@@ -174,6 +177,8 @@ pub struct ServiceValue {
 
 /// externalTrafficPolicy Local: the client address is kept (no source NAT), the slots hold only local backends.
 pub const SERVICE_LOCAL: u32 = 1;
+/// loadBalancerSourceRanges: only the clients that [`map::SOURCES`] has for the entry may open a connection.
+pub const SERVICE_RANGES: u32 = 2;
 
 /// Value of [`map::BACKENDS`], index = backend id. All zero: free.
 #[repr(C)]
@@ -317,6 +322,23 @@ pub const ROUTE_NODE: u32 = 5;
 /// Service range: an address of it that [`map::SERVICES`] lacks is rejected.
 pub const ROUTE_SERVICE_RANGE: u32 = 4;
 
+/// Key of [`map::SOURCES`] (LPM trie; the value is 1): `prefix_len` counts all bits of the Service's key, then those of the client's
+/// 16-byte form.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceKey {
+    pub prefix_len: u32,
+    pub source: Source,
+}
+
+/// A client, and the Service that it wants.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    pub service: ServiceKey,
+    pub client: Addr,
+}
+
 /// The only value of [`map::CONFIG`] (ARRAY of one).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -399,6 +421,8 @@ pub enum Counter {
     DropKernel = 18,
     /// The flow table took no record.
     DropFlowTable = 19,
+    /// The client is in none of the Service's source ranges.
+    DropSource = 31,
     /// Larger than the path after the outer header was added, and not to be fragmented.
     DropTooBig = 28,
     /// An event that the rate held back.
@@ -423,6 +447,7 @@ const _: () = {
     assert!(size_of::<VethValue>() == 40);
     assert!(size_of::<RouteKey>() == 20);
     assert!(size_of::<RouteValue>() == 20);
+    assert!(size_of::<SourceKey>() == 40);
     assert!(size_of::<Config>() == 72);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentValue>() == 4);

@@ -2,7 +2,7 @@
 
 use abi::{
     Addr, Be16, Config, Counter, FLOW_EXTERNAL, FLOW_REPLY, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, SCOPE_CLUSTER,
-    SCOPE_EXTERNAL, SCOPE_NODE_PORT, ServiceValue, VXLAN_PORT,
+    SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
 };
 
 use crate::{
@@ -237,6 +237,13 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     let is_service = lookup(t, p, s.place.hop, origin, &mut s.service);
     if origin == Origin::Stack && !is_service && !t.pod(&p.tuple.src, &mut s.place.pod) {
         return First::Pass;
+    }
+    if is_service && s.service.flags & SERVICE_RANGES != 0 {
+        service::source(&mut s.source, &p.tuple, SCOPE_EXTERNAL);
+        if !t.source(&s.source) {
+            s.refused = Counter::DropSource;
+            return First::Drop;
+        }
     }
     if is_service {
         let number = service::hash(&p.tuple, cfg.seed);

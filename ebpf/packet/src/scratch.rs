@@ -1,6 +1,6 @@
 //! Working memory of one packet. In BPF it is one CPU's element of a map, because the stack holds 512 bytes.
 
-use abi::{Backend, Counter, FlowKey, FlowValue, FragmentKey, RouteValue, ServiceValue, VethValue};
+use abi::{Backend, Counter, FlowKey, FlowValue, FragmentKey, RouteValue, ServiceValue, Source, VethValue};
 
 use crate::{
     conntrack::Target,
@@ -24,6 +24,7 @@ pub struct Scratch {
     pub sender: RouteValue,
     /// The Service that it is for, and the chosen backend.
     pub service: ServiceValue,
+    pub source: Source,
     pub backend: Backend,
     /// Where a new flow is to go, and why it could not.
     pub target: Target,

@@ -2,6 +2,7 @@
 
 use abi::{
     Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, Backend, FlowKey, ServiceKey, ServiceValue,
+    Source,
 };
 
 use crate::Tables;
@@ -10,6 +11,16 @@ use crate::Tables;
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, addr: &Addr, tuple: &FlowKey, scope: u8, value: &mut ServiceValue) -> bool {
     t.service(&ServiceKey { addr: *addr, port: tuple.dport, proto: tuple.proto, scope }, value)
+}
+
+/// Makes `source` the key of a packet's sender among those who may reach the Service that it is for.
+#[inline(always)]
+pub fn source(source: &mut Source, tuple: &FlowKey, scope: u8) {
+    source.service.addr = tuple.dst;
+    source.service.port = tuple.dport;
+    source.service.proto = tuple.proto;
+    source.service.scope = scope;
+    source.client = tuple.src;
 }
 
 /// Whether a backend takes new connections.

@@ -5,7 +5,7 @@
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteValue, ServiceKey, ServiceValue, VethValue,
+    PodValue, RouteValue, ServiceKey, ServiceValue, Source, VethValue,
 };
 
 /// The maps of [`abi::map`], and the clock. Shared by all CPUs, hence `&self` throughout; values are copies, because a
@@ -22,6 +22,8 @@ pub trait Tables {
     fn connected(&self, _service: u32) {}
 
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool;
+    /// Whether one of the Service's source ranges holds the client.
+    fn source(&self, source: &Source) -> bool;
     /// The backend id in a slot.
     fn slot(&self, index: u32) -> Option<u32>;
     fn backend(&self, id: u32, value: &mut Backend) -> bool;

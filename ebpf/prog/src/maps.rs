@@ -31,6 +31,8 @@ pub static VETHS: HashMap<u32, VethValue> = HashMap::with_max_entries(abi::MAX_P
 #[map]
 pub static ROUTES: LpmTrie<abi::Addr, RouteValue> = LpmTrie::with_max_entries(abi::MAX_ROUTES, 0);
 #[map]
+pub static SOURCES: LpmTrie<abi::Source, u32> = LpmTrie::with_max_entries(abi::MAX_SOURCES, 0);
+#[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(abi::COUNTERS, 0);
 /// In the form without BTF, which bpftool cannot make a map of this kind from.
 #[map]

@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue,
+    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
 use packet::Tables;
@@ -72,6 +72,14 @@ impl Tables for Maps {
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool {
         // SAFETY: the value is copied at once; a torn copy of a replaced element is bounded by the checks on its use.
         copy(value, unsafe { maps::SERVICES.get(key) })
+    }
+
+    #[inline(always)]
+    fn source(&self, source: &Source) -> bool {
+        let key = SourceKey { prefix_len: 8 * size_of::<Source>() as u32, source: *source };
+        let map = (&raw const maps::SOURCES).cast_mut().cast();
+        // SAFETY: the map's key is SourceKey; the value is not read.
+        unsafe { !bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).is_null() }
     }
 
     #[inline(always)]

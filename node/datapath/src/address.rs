@@ -1,7 +1,7 @@
 //! Addresses and prefixes between std's types and the table's bytes.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use abi::{Addr, RouteKey};
+use abi::{Addr, RouteKey, ServiceKey, Source, SourceKey};
 use ipnet::IpNet;
 
 /// An address as the tables hold it (IPv4 is v4-mapped).
@@ -41,4 +41,18 @@ pub fn prefix(key: RouteKey) -> Option<IpNet> {
         IpAddr::V6(_) => key.prefix_len,
     };
     IpNet::new(ip, u8::try_from(bits).ok()?).ok()
+}
+
+/// Bits of the Service's key, which stands before the client in the key of a source range.
+const SERVICE_BITS: u32 = 8 * size_of::<ServiceKey>() as u32;
+
+/// A range of clients of one Service as a key of the source table, host bits cleared.
+pub fn source_key(service: ServiceKey, net: IpNet) -> SourceKey {
+    let RouteKey { prefix_len, addr } = route_key(net);
+    SourceKey { prefix_len: SERVICE_BITS + prefix_len, source: Source { service, client: addr } }
+}
+
+/// The range of clients that a key of the source table stands for.
+pub fn source_prefix(key: SourceKey) -> Option<IpNet> {
+    prefix(RouteKey { prefix_len: key.prefix_len.checked_sub(SERVICE_BITS)?, addr: key.source.client })
 }

@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
-use abi::{Addr, Be16, RouteKey, RouteValue, ServiceKey};
+use abi::{Addr, Be16, RouteKey, RouteValue, ServiceKey, SourceKey};
 use ipnet::IpNet;
 
-use crate::address::{addr, route_key};
+use crate::address::{addr, ip, route_key, source_key};
 use crate::state::{Endpoint, EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
 
 /// What a node knows of itself.
@@ -39,6 +39,8 @@ pub struct Desired {
     /// Every backend with its `BACKEND_*` bits, also those that take no new connections.
     pub backends: BTreeMap<BackendKey, u8>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
+    /// Who may come in by the frontends that have `SERVICE_RANGES`.
+    pub sources: BTreeSet<SourceKey>,
     /// Frontends that two Services claim; the first by name has it.
     pub conflicts: Vec<Conflict>,
 }
@@ -134,6 +136,7 @@ fn compile_port(
             Reach::Cluster => 0,
         },
     };
+    let guarded = Frontend { flags: external.flags | abi::SERVICE_RANGES, ..external.clone() };
     let everywhere = Frontend { backends: choose(service, port, Reach::Cluster, local), ..internal.clone() };
 
     let mut frontends: Vec<(ServiceKey, &Frontend)> = Vec::new();
@@ -143,7 +146,9 @@ fn compile_port(
     for ip in &service.external_ips {
         // From inside, an external address reaches all endpoints whatever the external policy says.
         frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), &everywhere));
-        if service.external == Reach::Local {
+        if service.sources(*ip).next().is_some() {
+            frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), &guarded));
+        } else if service.external == Reach::Local {
             frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), &external));
         }
     }
@@ -155,6 +160,9 @@ fn compile_port(
         if taken.insert(key) {
             let entry = desired.ports.entry(port_name.clone()).or_default();
             entry.frontends.insert(key, frontend.clone());
+            if frontend.flags & abi::SERVICE_RANGES != 0 {
+                desired.sources.extend(service.sources(ip(key.addr)).map(|net| source_key(key, net)));
+            }
         } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key)
         {
             desired.conflicts.push(Conflict { key, service: name.clone() });

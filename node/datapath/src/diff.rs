@@ -5,7 +5,7 @@
 //! that are still running on what they read.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use abi::{Backend, MAX_BACKENDS, MAX_ROUTES, MAX_SERVICES, MAX_SLOTS, ServiceKey, ServiceValue};
+use abi::{Backend, MAX_BACKENDS, MAX_ROUTES, MAX_SERVICES, MAX_SLOTS, MAX_SOURCES, ServiceKey, ServiceValue};
 
 use crate::desired::{BackendKey, Desired, DesiredPort};
 use crate::observed::Observed;
@@ -20,6 +20,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     let ids = backends(desired, observed, &mut plan);
     let services = services(desired, observed, &ids, &mut plan);
     routes_put(desired, observed, &mut plan);
+    sources_put(desired, observed, &mut plan);
     for (key, value) in &services {
         if observed.services.get(key) != Some(value) {
             plan.steps.push(Step::PutService(*key, *value));
@@ -27,6 +28,9 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     }
     for key in observed.services.keys().filter(|key| !services.contains_key(key)) {
         plan.steps.push(Step::DeleteService(*key));
+    }
+    for key in observed.sources.difference(&desired.sources) {
+        plan.steps.push(Step::DeleteSource(*key));
     }
     for key in observed.routes.keys().filter(|key| !desired.routes.contains_key(key)) {
         plan.steps.push(Step::DeleteRoute(*key));
@@ -222,6 +226,19 @@ fn routes_put(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             }
             None => {}
         }
+    }
+}
+
+/// A range that finds no room stays shut, and its frontend is said to be incomplete.
+fn sources_put(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let mut room = (MAX_SOURCES as usize).saturating_sub(observed.sources.len());
+    for key in desired.sources.difference(&observed.sources) {
+        if room == 0 {
+            plan.refused.push(key.source.service);
+            continue;
+        }
+        room -= 1;
+        plan.steps.push(Step::PutSource(*key));
     }
 }
 

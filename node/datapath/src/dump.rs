@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use abi::{Addr, Backend, ServiceKey};
 
-use crate::address::{ip, prefix};
+use crate::address::{ip, prefix, source_prefix};
 use crate::observed::Observed;
 
 /// One line an entry, sorted.
@@ -35,6 +35,9 @@ pub fn dump(tables: &Observed) -> String {
         if value.flags & abi::SERVICE_LOCAL != 0 {
             text.push_str(" local");
         }
+        if value.flags & abi::SERVICE_RANGES != 0 {
+            text.push_str(" guarded");
+        }
         if ids.len() != value.len as usize {
             text.push_str(" DANGLING SLOTS");
         }
@@ -46,6 +49,10 @@ pub fn dump(tables: &Observed) -> String {
             names.push("reject".to_owned());
         }
         line(format_args!("service {text} {}", names.join(", ")));
+    }
+    for key in &tables.sources {
+        let from = source_prefix(*key).map_or_else(|| "?".to_owned(), |net| net.to_string());
+        line(format_args!("source {from} -> {}", frontend(&key.source.service)));
     }
     let mut idle: Vec<String> = idle.iter().map(|id| backend(&tables.backends[id])).collect();
     idle.sort();

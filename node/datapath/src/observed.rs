@@ -1,7 +1,7 @@
 //! What the tables hold: read back from the kernel once, then carried along with every executed step.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use abi::{Addr, Backend, PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue};
+use abi::{Addr, Backend, PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, SourceKey, VethValue};
 
 use crate::plan::Step;
 
@@ -15,6 +15,7 @@ pub struct Observed {
     /// By backend id; free entries are absent.
     pub backends: BTreeMap<u32, Backend>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
+    pub sources: BTreeSet<SourceKey>,
     pub pods: BTreeMap<Addr, PodValue>,
     /// By interface index of the host side.
     pub veths: BTreeMap<u32, VethValue>,
@@ -59,6 +60,12 @@ impl Observed {
             }
             Step::PutRoute(key, value) => {
                 self.routes.insert(*key, *value);
+            }
+            Step::PutSource(key) => {
+                self.sources.insert(*key);
+            }
+            Step::DeleteSource(key) => {
+                self.sources.remove(key);
             }
             Step::PutService(key, value) => {
                 self.services.insert(*key, *value);

@@ -1,11 +1,11 @@
 //! Writes to the tables, in order.
-use abi::{Backend, Config, RouteKey, RouteValue, ServiceKey, ServiceValue};
+use abi::{Backend, Config, RouteKey, RouteValue, ServiceKey, ServiceValue, SourceKey};
 
 /// The writes that lead from the observed to the desired tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// Frontends left out because a table is full (limits: `abi::MAX_*`).
+    /// Frontends left out, or not open to all who may come, because a table is full (limits: `abi::MAX_*`).
     pub refused: Vec<ServiceKey>,
 }
 
@@ -22,8 +22,10 @@ impl Plan {
             | Step::PutBackend(..)
             | Step::PutSlots { .. }
             | Step::PutRoute(..)
+            | Step::PutSource(_)
             | Step::PutService(..) => true,
             Step::DeleteService(_)
+            | Step::DeleteSource(_)
             | Step::DeleteRoute(_)
             | Step::Barrier
             | Step::ClearSlots { .. }
@@ -43,8 +45,10 @@ pub enum Step {
         ids: Vec<u32>,
     },
     PutRoute(RouteKey, RouteValue),
+    PutSource(SourceKey),
     PutService(ServiceKey, ServiceValue),
     DeleteService(ServiceKey),
+    DeleteSource(SourceKey),
     DeleteRoute(RouteKey),
     /// Wait until no CPU runs a program that may have read what the steps before have replaced (an RCU grace period).
     Barrier,

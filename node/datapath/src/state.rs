@@ -44,12 +44,24 @@ impl fmt::Display for ServiceName {
 pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     pub external_ips: Vec<IpAddr>,
+    /// Those of [`Service::external_ips`] that only `source_ranges` may reach from outside.
+    pub balancer_ips: Vec<IpAddr>,
+    pub source_ranges: Vec<IpNet>,
     pub ports: Vec<Port>,
     /// Session affinity in seconds; 0 for none.
     pub affinity_s: u32,
     pub internal: Reach,
     pub external: Reach,
     pub endpoints: Vec<Endpoint>,
+}
+
+impl Service {
+    /// The only ranges that may reach an address from outside; none: all may. As kube-proxy has it, ranges of the other family
+    /// do not guard an address.
+    pub fn sources(&self, ip: IpAddr) -> impl Iterator<Item = IpNet> {
+        let guarded = self.balancer_ips.contains(&ip);
+        self.source_ranges.iter().copied().filter(move |net| guarded && net.addr().is_ipv4() == ip.is_ipv4())
+    }
 }
 
 /// Which endpoints take the traffic of one kind.
@@ -219,15 +231,9 @@ fn parse_node(node: &fabric::Node) -> Result<Node, Fault> {
     if node.name.is_empty() {
         return Err(Fault::Name);
     }
-    let prefix = |value: &String| {
-        value
-            .parse::<IpNet>()
-            .map(|net| net.trunc())
-            .map_err(|_| Fault::Prefix { field: "pod CIDR", value: value.clone() })
-    };
     Ok(Node {
         addresses: addresses("internal address", &node.internal_ips)?,
-        pod_cidrs: node.pod_cidrs.iter().map(prefix).collect::<Result<_, _>>()?,
+        pod_cidrs: prefixes("pod CIDR", &node.pod_cidrs)?,
     })
 }
 
@@ -236,6 +242,8 @@ fn parse_service(service: &fabric::Service) -> Result<Service, Fault> {
     Ok(Service {
         cluster_ips: addresses("cluster address", &service.cluster_ips)?,
         external_ips: addresses("external address", &service.external_ips)?,
+        balancer_ips: addresses("load-balancer address", &service.balancer_ips)?,
+        source_ranges: prefixes("source range", &service.source_ranges)?,
         ports: service.ports.iter().map(parse_port).collect::<Result<_, _>>()?,
         affinity_s: service.affinity_timeout_seconds,
         internal: reach(service.internal_traffic_local),
@@ -284,6 +292,12 @@ fn protocol(value: i32) -> Result<Protocol, Fault> {
 
 fn number(field: &'static str, value: u32) -> Result<NonZeroU16, Fault> {
     u16::try_from(value).ok().and_then(NonZeroU16::new).ok_or(Fault::Port { field, value })
+}
+
+fn prefixes(field: &'static str, values: &[String]) -> Result<Vec<IpNet>, Fault> {
+    let prefix = |value: &String| value.parse::<IpNet>().map(|net| net.trunc());
+    let parsed = |value| prefix(value).map_err(|_| Fault::Prefix { field, value: value.clone() });
+    values.iter().map(parsed).collect()
 }
 
 fn addresses(field: &'static str, values: &[String]) -> Result<Vec<IpAddr>, Fault> {

@@ -26,6 +26,11 @@ pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
     for (key, value) in &memory.routes {
         routes.insert(&lpm_trie::Key::new(key.prefix_len, Raw(key.addr)), Raw(*value), 0)?;
     }
+    let found = bpf.map_mut(map::SOURCES).context(map::SOURCES)?;
+    let mut sources = lpm_trie::LpmTrie::<&mut MapData, Raw<abi::Source>, u32>::try_from(found)?;
+    for key in &memory.sources {
+        sources.insert(&lpm_trie::Key::new(key.prefix_len, Raw(key.source)), 1, 0)?;
+    }
     Ok(())
 }
 

@@ -2,12 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
 };
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, VethValue,
+    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 
 use crate::{Buffer, Steps, Tables, checksum};
@@ -89,6 +89,7 @@ pub struct Memory {
     pub pods: BTreeMap<Addr, PodValue>,
     pub veths: BTreeMap<u32, VethValue>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
+    pub sources: BTreeSet<SourceKey>,
     pub counters: RefCell<BTreeMap<Counter, u64>>,
 }
 
@@ -121,6 +122,14 @@ impl Tables for Memory {
 
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool {
         fill(value, self.services.get(key).copied())
+    }
+
+    fn source(&self, source: &Source) -> bool {
+        let holds = |key: &SourceKey| {
+            let bits = key.prefix_len.saturating_sub(8 * size_of::<ServiceKey>() as u32);
+            contains(&RouteKey { prefix_len: bits, addr: key.source.client }, &source.client)
+        };
+        self.sources.iter().any(|key| key.source.service == source.service && holds(key))
     }
 
     /// As in an array map, an unwritten slot holds zero.

@@ -94,6 +94,8 @@ fn service() -> impl Strategy<Value = Service> {
             name: format!("s{name}"),
             cluster_ips: vec![format!("10.96.1.{vip}")],
             external_ips: if external_ip { vec![format!("192.0.2.{vip}")] } else { Vec::new() },
+            balancer_ips: if external_ip { vec![format!("192.0.2.{vip}")] } else { Vec::new() },
+            source_ranges: if affinity > 0 { vec![format!("203.0.{name}.0/24")] } else { Vec::new() },
             ports: vec![ServicePort {
                 name: "p".into(),
                 protocol: Protocol::Tcp.into(),

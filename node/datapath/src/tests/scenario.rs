@@ -152,6 +152,11 @@ fn service(name: &str, words: &[&str]) -> Service {
             Some(("nodeport", value)) => node_port = value.parse().unwrap(),
             Some(("affinity", value)) => service.affinity_timeout_seconds = value.parse().unwrap(),
             Some(("external", value)) => service.external_ips.push(value.into()),
+            Some(("balancer", value)) => {
+                service.external_ips.push(value.into());
+                service.balancer_ips.push(value.into());
+            }
+            Some(("from", value)) => service.source_ranges.push(value.into()),
             Some(_) => panic!("word {word:?}"),
         }
     }

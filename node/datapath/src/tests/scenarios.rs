@@ -236,3 +236,45 @@ service default/three 10.96.0.7 80>8080/TCP
         "#]],
     );
 }
+
+#[test]
+fn source_ranges_guard_load_balancers_from_outside() {
+    check(
+        "
+service default/cluster 10.96.0.5 80>8080/TCP nodeport=30080 balancer=192.0.2.1 external=192.0.2.9 from=203.0.113.0/24 from=198.51.100.0/25
+  10.244.0.5@a
+service default/local 10.96.0.6 80>8080/TCP balancer=192.0.2.2 external-local from=203.0.113.0/24
+  10.244.1.6@b
+service default/other 10.96.0.7 80>8080/TCP balancer=192.0.2.3 from=2001:db8::/32
+  10.244.0.5@a
+service default/opened 10.96.0.8 80>8080/TCP balancer=192.0.2.4 from=203.0.113.0/24
+  10.244.0.5@a
+---
+service default/opened 10.96.0.8 80>8080/TCP balancer=192.0.2.4
+  10.244.0.5@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service *:30080/TCP nodeport -> 10.244.0.5:8080 here
+            service 192.0.2.1:80/TCP cluster -> 10.244.0.5:8080 here
+            service 192.0.2.1:80/TCP external guarded -> 10.244.0.5:8080 here
+            service 192.0.2.2:80/TCP cluster -> 10.244.1.6:8080
+            service 192.0.2.2:80/TCP external local guarded -> reject
+            service 192.0.2.3:80/TCP cluster -> 10.244.0.5:8080 here
+            service 192.0.2.4:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.6:80/TCP cluster -> 10.244.1.6:8080
+            service 10.96.0.7:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.8:80/TCP cluster -> 10.244.0.5:8080 here
+            service 192.0.2.9:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+            source 203.0.113.0/24 -> 192.0.2.1:80/TCP external
+            source 203.0.113.0/24 -> 192.0.2.2:80/TCP external
+            source 198.51.100.0/25 -> 192.0.2.1:80/TCP external
+        "#]],
+    );
+}

@@ -112,6 +112,7 @@ pub struct Datapath {
     slots: Table<u32, u32>,
     backends: Table<u32, abi::Backend>,
     routes: Table<RouteKey, RouteValue>,
+    sources: Table<abi::SourceKey, u32>,
     pods: Table<abi::Addr, abi::PodValue>,
     veths: Table<u32, abi::VethValue>,
 }
@@ -144,6 +145,7 @@ impl Datapath {
             slots: Table::new(map::SLOTS, object::open_map(&pins, map::SLOTS)?),
             backends: Table::new(map::BACKENDS, object::open_map(&pins, map::BACKENDS)?),
             routes: Table::new(map::ROUTES, object::open_map(&pins, map::ROUTES)?),
+            sources: Table::new(map::SOURCES, object::open_map(&pins, map::SOURCES)?),
             pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
             veths: Table::new(map::VETHS, object::open_map(&pins, map::VETHS)?),
             object,
@@ -186,6 +188,7 @@ impl Datapath {
                 .filter(|(_, backend)| *backend != abi::Backend::default())
                 .collect(),
             routes: self.routes.entries()?.into_iter().collect(),
+            sources: self.sources.entries()?.into_iter().map(|(key, _)| key).collect(),
             pods: self.pods.entries()?.into_iter().collect(),
             veths: self.veths.entries()?.into_iter().collect(),
             cursors: datapath::Cursors::default(),
@@ -246,6 +249,8 @@ impl Datapath {
                 }
                 Step::PutRoute(key, value) => self.put_route(key, value)?,
                 Step::DeleteRoute(key) => self.delete_route(key)?,
+                Step::PutSource(key) => self.sources.put(key, &1)?,
+                Step::DeleteSource(key) => self.sources.remove(key)?,
                 Step::PutService(key, value) => {
                     keys.push(*key);
                     services.push(*value);

@@ -14,7 +14,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 /// What a map must look like: name, key bytes, value bytes, entries.
 type Shape = (&'static str, usize, usize, u32);
 
-const SHAPES: [Shape; 14] = [
+const SHAPES: [Shape; 15] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -25,6 +25,7 @@ const SHAPES: [Shape; 14] = [
     (map::PODS, size_of::<abi::Addr>(), size_of::<abi::PodValue>(), abi::MAX_PODS),
     (map::VETHS, 4, size_of::<abi::VethValue>(), abi::MAX_PODS),
     (map::ROUTES, size_of::<abi::RouteKey>(), size_of::<abi::RouteValue>(), abi::MAX_ROUTES),
+    (map::SOURCES, size_of::<abi::SourceKey>(), 4, abi::MAX_SOURCES),
     (map::COUNTERS, 4, 8, abi::COUNTERS),
     (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
     (map::EVENTS, 0, 0, abi::event::EVENTS_BYTES),

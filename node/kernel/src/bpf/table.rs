@@ -37,6 +37,10 @@ unsafe impl Plain for abi::VethValue {}
 unsafe impl Plain for abi::RouteKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::RouteValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::SourceKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::Source {}
 
 // SAFETY: as above.
 unsafe impl Plain for abi::FlowKey {}
