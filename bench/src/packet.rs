@@ -299,7 +299,7 @@ fn fill(bpf: &mut Ebpf) -> Result<()> {
         let value = ServiceValue { id: i + 1, base: 0, len: 2, affinity_s: 0, flags: 0 };
         put(bpf, map::SERVICES, key, value)?;
         let node_port = ServiceKey {
-            addr: Addr::ANY,
+            addr: Addr::ANY_V4,
             port: Be16::new(30_000 + i as u16 % 2_768),
             proto: IPPROTO_TCP,
             scope: SCOPE_NODE_PORT,

@@ -7,7 +7,9 @@ use api::Key;
 use cache::{Change, Kind, Object, Ready, View, selector};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Service, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reconcile::{Controller, Plan, Preconditions, Write};
 use serde::Deserialize;
@@ -168,14 +170,31 @@ fn desired(
                 continue;
             };
             let group = Group { type_, ports: ports.clone() };
-            groups.entry(group).or_default().push(Endpoint {
+            let mut endpoint = Endpoint {
                 hostname: serving.hostname(service),
                 zone: pod.node().and_then(|node| zones.entry(node).or_insert_with(|| zone(node, view)).clone()),
                 ..endpoint(pod, ip, spec)
-            });
+            };
+            endpoint.hints = hints(&endpoint, spec);
+            groups.entry(group).or_default().push(endpoint);
         }
     }
     groups
+}
+
+/// Whom the Service's `trafficDistribution` wants an endpoint to serve: its own zone, or its own node and then its zone (KEP-4444,
+/// KEP-3015). Hints say so of endpoints that are ready alone.
+fn hints(endpoint: &Endpoint, spec: &ServiceSpec) -> Option<EndpointHints> {
+    let near = match spec.traffic_distribution.as_deref() {
+        Some("PreferSameNode") => true,
+        Some("PreferClose" | "PreferSameZone") => false,
+        _ => return None,
+    };
+    let ready = endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready == Some(true));
+    let zone = endpoint.zone.clone().map(|name| vec![ForZone { name }]);
+    let node = endpoint.node_name.clone().filter(|_| near).map(|name| vec![ForNode { name }]);
+    let any = ready && (zone.is_some() || node.is_some());
+    any.then_some(EndpointHints { for_nodes: node, for_zones: zone })
 }
 
 fn ports(pod: &Serving, spec: &ServiceSpec) -> Vec<Port> {

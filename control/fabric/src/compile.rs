@@ -10,6 +10,7 @@ use wire::fabric::{Endpoint, EndpointPort, EndpointState, Node, Protocol, Servic
 
 use crate::state::{Epoch, State};
 
+const ZONE: &str = "topology.kubernetes.io/zone";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
 const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
@@ -100,6 +101,7 @@ fn node(object: &core::Node) -> Node {
             .map(|address| address.address.clone())
             .collect(),
         pod_cidrs,
+        zone: object.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned()).unwrap_or_default(),
     }
 }
 
@@ -237,6 +239,9 @@ fn record(endpoint: &discovery::Endpoint, ip: &str, state: EndpointState) -> End
     let pod = pod.map(|target| {
         format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name.as_deref().unwrap_or_default())
     });
+    let hints = || endpoint.hints.iter();
+    let zones = hints().flat_map(|hints| hints.for_zones.iter().flatten());
+    let nodes = hints().flat_map(|hints| hints.for_nodes.iter().flatten());
     Endpoint {
         ip: ip.to_owned(),
         node: endpoint.node_name.clone().unwrap_or_default(),
@@ -244,17 +249,20 @@ fn record(endpoint: &discovery::Endpoint, ip: &str, state: EndpointState) -> End
         pod: pod.unwrap_or_default(),
         state: state.into(),
         ports: Vec::new(),
+        hint_zones: zones.map(|zone| zone.name.clone()).collect(),
+        hint_nodes: nodes.map(|node| node.name.clone()).collect(),
     }
 }
 
-/// Conditions that are absent mean ready, serving as ready, and not terminating.
+/// Conditions that are absent mean ready, serving as ready, and not terminating. An endpoint that terminates is ready only where
+/// the Service publishes what is not ready.
 fn state(endpoint: &discovery::Endpoint) -> EndpointState {
     let conditions = endpoint.conditions.clone().unwrap_or_default();
     let ready = conditions.ready.unwrap_or(true);
     let serving = conditions.serving.unwrap_or(ready);
     match (ready, serving, conditions.terminating.unwrap_or(false)) {
-        (_, true, true) => EndpointState::Draining,
-        (true, _, false) => EndpointState::Ready,
-        (true, false, true) | (false, _, _) => EndpointState::NotReady,
+        (true, _, _) => EndpointState::Ready,
+        (false, true, true) => EndpointState::Draining,
+        (false, _, _) => EndpointState::NotReady,
     }
 }

@@ -80,7 +80,9 @@ fn view(objects: &[Object]) -> View {
 fn dump(state: &State) -> String {
     let mut text = format!("epoch {}\n", state.epoch);
     for node in state.nodes.values() {
-        let _ = writeln!(text, "node {} {} {}", node.name, node.internal_ips.join(","), node.pod_cidrs.join(","));
+        let zone = if node.zone.is_empty() { String::new() } else { format!(" zone {}", node.zone) };
+        let (ips, cidrs) = (node.internal_ips.join(","), node.pod_cidrs.join(","));
+        let _ = writeln!(text, "node {} {ips} {cidrs}{zone}", node.name);
     }
     for (name, service) in &state.services {
         let _ = write!(text, "service {name} {:?} {}", service.r#type(), service.cluster_ips.join(","));
@@ -89,6 +91,8 @@ fn dump(state: &State) -> String {
             (!service.external_ips.is_empty(), format!("external {}", service.external_ips.join(","))),
             (!service.external_name.is_empty(), format!("cname {}", service.external_name)),
             (service.affinity_timeout_seconds > 0, format!("affinity {}s", service.affinity_timeout_seconds)),
+            (!service.balancer_ips.is_empty(), format!("balancer {}", service.balancer_ips.join(","))),
+            (!service.source_ranges.is_empty(), format!("from {}", service.source_ranges.join(","))),
             (service.internal_traffic_local, "internal-local".to_owned()),
             (service.external_traffic_local, "external-local".to_owned()),
         ];
@@ -107,12 +111,14 @@ fn dump(state: &State) -> String {
             let ports: Vec<String> = endpoint.ports.iter().map(|port| format!("{}:{}", port.name, port.port)).collect();
             let _ = writeln!(
                 text,
-                "  {} {:?} {} {} {}",
+                "  {} {:?} {} {} {}{}{}",
                 endpoint.ip,
                 endpoint.state(),
                 endpoint.node,
                 endpoint.pod,
-                ports.join(" ")
+                ports.join(" "),
+                endpoint.hint_zones.iter().map(|zone| format!(" for zone {zone}")).collect::<String>(),
+                endpoint.hint_nodes.iter().map(|node| format!(" for node {node}")).collect::<String>(),
             );
         }
     }
@@ -338,4 +344,21 @@ fn the_ledger_knows_who_has_what() {
     assert_eq!(lines, ["a 5 true", "b 5 false"]);
     ledger.remove("b");
     assert_eq!(ledger.nodes().count(), 1);
+}
+
+#[test]
+fn load_balancers_zones_and_hints() {
+    let service = SERVICE.replace(
+        "spec:",
+        "status: {loadBalancer: {ingress: [{ip: 192.0.2.9}, {ip: 192.0.2.8, ipMode: Proxy}]}}
+spec:
+  externalIPs: [192.0.2.7]
+  loadBalancerSourceRanges: [' 203.0.113.0/24', 198.51.100.0/24]",
+    );
+    let hinted = endpoint("10.244.0.5", "ready: true")
+        .replace("nodeName", "hints: {forZones: [{name: east}], forNodes: [{name: n1}]}, nodeName");
+    // Only a Service that publishes what is not ready has such endpoints.
+    let published = endpoint("10.244.0.6", "ready: true, serving: false, terminating: true");
+    let nodes = NODES.replace("{name: n1}", "{name: n1, labels: {topology.kubernetes.io/zone: east}}");
+    check(&[nodes, service, slice("web-1", &[hinted, published].join(", "))].concat(), expect![[r#""#]]);
 }

@@ -8,7 +8,7 @@ pub mod balance;
 pub mod event;
 
 /// Version of every layout in this crate; maps are pinned under a folder of this name.
-pub const SCHEMA: &str = "v1";
+pub const SCHEMA: &str = "v3";
 
 /// An IPv4 or IPv6 address: 16 bytes in network order held as four words exactly as they lie in memory.
 /// IPv4 is stored v4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), so that one key type serves both families.
@@ -17,8 +17,10 @@ pub const SCHEMA: &str = "v1";
 pub struct Addr(pub [u32; 4]);
 
 impl Addr {
-    /// The unspecified address; in a [`ServiceKey`] of scope [`SCOPE_NODE_PORT`] it means any address of this node.
+    /// The unspecified address of IPv6; in a [`ServiceKey`] of scope [`SCOPE_NODE_PORT`] it means any IPv6 address of this node.
     pub const ANY: Addr = Addr([0; 4]);
+    /// The unspecified address of IPv4; in a [`ServiceKey`] of scope [`SCOPE_NODE_PORT`] any IPv4 address of this node.
+    pub const ANY_V4: Addr = Addr::v4([0; 4]);
 
     /// From the four bytes of an IPv4 address in network order.
     #[inline(always)]
@@ -35,6 +37,12 @@ impl Addr {
             u32::from_ne_bytes([o[8], o[9], o[10], o[11]]),
             u32::from_ne_bytes([o[12], o[13], o[14], o[15]]),
         ])
+    }
+
+    /// The unspecified address of the same family.
+    #[inline(always)]
+    pub const fn any_like(other: &Addr) -> Addr {
+        if other.is_v4() { Addr::ANY_V4 } else { Addr::ANY }
     }
 
     /// Whether this is a v4-mapped address.
@@ -78,7 +86,7 @@ pub const IPPROTO_SCTP: u8 = 132;
 
 /// Scope of a service key: a ClusterIP, externalIP or load-balancer address.
 pub const SCOPE_CLUSTER: u8 = 0;
-/// Scope of a service key: a NodePort; the address is [`Addr::ANY`].
+/// Scope of a service key: a NodePort; the address is [`Addr::ANY_V4`] or [`Addr::ANY`].
 pub const SCOPE_NODE_PORT: u8 = 1;
 /// Scope of a service key: an externalIP or load-balancer address seen from outside the cluster (its slots obey
 /// externalTrafficPolicy); looked up by the uplink before [`SCOPE_CLUSTER`].

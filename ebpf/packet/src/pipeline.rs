@@ -248,7 +248,7 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     if is_service {
         let number = service::hash(&p.tuple, cfg.seed);
         let id = service::pick(t, &s.service, &p.tuple.src, number, &mut s.backend);
-        // One NodePort entry serves both families, and nothing here translates between them.
+        // Nothing here translates between families.
         if id == 0 || s.backend.addr.is_v4() == p.v6 {
             s.refused = Counter::DropNoBackend;
             return First::Drop;
@@ -345,7 +345,8 @@ fn lookup<T: Tables>(t: &T, p: &Packet, hop: Hop, origin: Origin, found: &mut Se
         Hop::Stack | Hop::Node | Hop::Outside if origin == Origin::Stack => return false,
         Hop::Pod | Hop::Remote | Hop::NoPod => return false,
         Hop::Stack => {
-            if service::find(t, &Addr::ANY, &p.tuple, SCOPE_NODE_PORT, found) {
+            let any = if p.v6 { Addr::ANY } else { Addr::ANY_V4 };
+            if service::find(t, &any, &p.tuple, SCOPE_NODE_PORT, found) {
                 return true;
             }
         }

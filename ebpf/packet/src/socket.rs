@@ -132,7 +132,7 @@ fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call, found: &mut ServiceValue)
     if !here {
         return false;
     }
-    key.addr = Addr::ANY;
+    key.addr = Addr::any_like(&call.addr);
     key.scope = SCOPE_NODE_PORT;
     t.service(&key, found)
 }

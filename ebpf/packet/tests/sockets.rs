@@ -38,17 +38,28 @@ fn tcp_is_translated_at_connect_udp_of_pods_is_not() {
 fn node_ports_answer_on_the_nodes_addresses_and_on_its_own_loopback() {
     let m = world();
     for (addr, netns, expected) in [
+        (v6("::"), NODE, false),
         (v4("192.0.2.1"), POD, true),
         (v4("169.254.1.1"), POD, true),
         (v4("127.0.0.1"), NODE, true),
         (v4("127.0.0.1"), POD, false),
         (v4("0.0.0.0"), NODE, true),
-        (v6("::1"), NODE, true),
-        (v6("::1"), POD, false),
+        // Its backends are of IPv4.
+        (v6("::1"), NODE, false),
         (v4("192.0.2.2"), NODE, false),
         (v4("203.0.113.9"), NODE, false),
     ] {
         let choice = connect(&m, &call(addr, 30080, IPPROTO_TCP, netns));
+        assert_eq!(matches!(choice, Choice::Translate(_)), expected, "{addr:?} {netns}");
+    }
+    for (addr, netns, expected) in [
+        (v6("2001:db8::1"), POD, true),
+        (v6("::1"), NODE, true),
+        (v6("::"), NODE, true),
+        (v6("::1"), POD, false),
+        (v4("127.0.0.1"), NODE, false),
+    ] {
+        let choice = connect(&m, &call(addr, 30086, IPPROTO_TCP, netns));
         assert_eq!(matches!(choice, Choice::Translate(_)), expected, "{addr:?} {netns}");
     }
 }

@@ -7,7 +7,8 @@ use abi::{Addr, Be16, RouteKey, RouteValue, ServiceKey, SourceKey};
 use ipnet::IpNet;
 
 use crate::address::{addr, ip, route_key, source_key};
-use crate::state::{Endpoint, EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
+use crate::state::{EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
+use crate::topology::{Family, Here, backend_key, choose};
 
 /// What a node knows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +93,11 @@ pub fn compile(state: &State, local: &Local) -> Desired {
     if let Some(dns) = &local.dns {
         synthesize_dns(dns, &mut desired, &mut taken);
     }
+    let zone = state.nodes.get(&local.node_name).map_or("", |node| node.zone.as_str());
+    let here = Here { node: &local.node_name, zone };
     for (name, service) in &state.services {
         for port in &service.ports {
-            compile_port(name, service, port, local, &mut desired, &mut taken);
+            compile_port(name, service, port, (local, here), &mut desired, &mut taken);
         }
     }
     desired
@@ -105,7 +108,7 @@ fn compile_port(
     name: &ServiceName,
     service: &Service,
     port: &Port,
-    local: &Local,
+    (local, here): (&Local, Here<'_>),
     desired: &mut Desired,
     taken: &mut BTreeSet<ServiceKey>,
 ) {
@@ -126,74 +129,45 @@ fn compile_port(
         *entry |= place;
     }
     let key = |ip: Addr, port: NonZeroU16, scope| ServiceKey { addr: ip, port: Be16::new(port.get()), proto, scope };
-    let internal =
-        Frontend { backends: choose(service, port, service.internal, local), affinity_s: service.affinity_s, flags: 0 };
-    let external = Frontend {
-        backends: choose(service, port, service.external, local),
-        affinity_s: service.affinity_s,
-        flags: match service.external {
+    let mut frontends: Vec<(ServiceKey, Frontend)> = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let of_family = |ip: &&IpAddr| ip.is_ipv4() == (family == Family::V4);
+        let choose = |reach| choose(service, port, reach, family, here);
+        let frontend = |reach, flags| Frontend { backends: choose(reach), affinity_s: service.affinity_s, flags };
+        let flags = match service.external {
             Reach::Local => abi::SERVICE_LOCAL,
             Reach::Cluster => 0,
-        },
-    };
-    let guarded = Frontend { flags: external.flags | abi::SERVICE_RANGES, ..external.clone() };
-    let everywhere = Frontend { backends: choose(service, port, Reach::Cluster, local), ..internal.clone() };
-
-    let mut frontends: Vec<(ServiceKey, &Frontend)> = Vec::new();
-    for ip in &service.cluster_ips {
-        frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), &internal));
-    }
-    for ip in &service.external_ips {
-        // From inside, an external address reaches all endpoints whatever the external policy says.
-        frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), &everywhere));
-        if service.sources(*ip).next().is_some() {
-            frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), &guarded));
-        } else if service.external == Reach::Local {
-            frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), &external));
+        };
+        for ip in service.cluster_ips.iter().filter(of_family) {
+            frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), frontend(service.internal, 0)));
+            if let Some(node_port) = port.node_port {
+                let any = Addr::any_like(&addr(*ip));
+                frontends.push((key(any, node_port, abi::SCOPE_NODE_PORT), frontend(service.external, flags)));
+            }
         }
-    }
-    if let Some(node_port) = port.node_port {
-        frontends.push((key(Addr::ANY, node_port, abi::SCOPE_NODE_PORT), &external));
+        for ip in service.external_ips.iter().filter(of_family) {
+            // From inside, an external address reaches all endpoints whatever the external policy says.
+            frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), frontend(Reach::Cluster, 0)));
+            let ranges = if service.sources(*ip).next().is_some() { abi::SERVICE_RANGES } else { 0 };
+            if flags | ranges != 0 {
+                let external = frontend(service.external, flags | ranges);
+                frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), external));
+            }
+        }
     }
     let port_name = PortName { service: name.clone(), protocol: port.protocol, port: port.port };
     for (key, frontend) in frontends {
         if taken.insert(key) {
             let entry = desired.ports.entry(port_name.clone()).or_default();
-            entry.frontends.insert(key, frontend.clone());
             if frontend.flags & abi::SERVICE_RANGES != 0 {
                 desired.sources.extend(service.sources(ip(key.addr)).map(|net| source_key(key, net)));
             }
+            entry.frontends.insert(key, frontend);
         } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key)
         {
             desired.conflicts.push(Conflict { key, service: name.clone() });
         }
     }
-}
-
-/// Backends for new connections: the ready endpoints within reach, or if there are none the draining ones
-/// (KEP-1669: terminating endpoints serve when nothing else does).
-fn choose(service: &Service, port: &Port, reach: Reach, local: &Local) -> Vec<BackendKey> {
-    let within = |endpoint: &&Endpoint| match reach {
-        Reach::Cluster => true,
-        Reach::Local => endpoint.node == local.node_name,
-    };
-    let in_state = |state: EndpointState| {
-        let keys: BTreeSet<BackendKey> = service
-            .endpoints
-            .iter()
-            .filter(within)
-            .filter(|endpoint| endpoint.state == state)
-            .filter_map(|endpoint| backend_key(endpoint, port))
-            .collect();
-        Vec::from_iter(keys)
-    };
-    let ready = in_state(EndpointState::Ready);
-    if ready.is_empty() { in_state(EndpointState::Draining) } else { ready }
-}
-
-fn backend_key(endpoint: &Endpoint, port: &Port) -> Option<BackendKey> {
-    let number = endpoint.ports.get(&(port.name.clone(), port.protocol))?;
-    Some(BackendKey { addr: addr(endpoint.ip), port: Be16::new(number.get()), proto: port.protocol.number() })
 }
 
 /// Whether the node answers this frontend itself: the cluster's DNS Service is in the API for its name and address.

@@ -74,8 +74,11 @@ fn frontend(key: &ServiceKey) -> String {
         _ => "?",
     };
     let proto = protocol(key.proto);
-    if key.addr == Addr::ANY {
+    if key.addr == Addr::ANY_V4 {
         return format!("*:{}/{proto} {scope}", key.port.get());
+    }
+    if key.addr == Addr::ANY {
+        return format!("[*]:{}/{proto} {scope}", key.port.get());
     }
     format!("{}/{proto} {scope}", std::net::SocketAddr::new(ip(key.addr), key.port.get()))
 }

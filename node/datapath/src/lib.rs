@@ -15,6 +15,7 @@ pub mod maglev;
 mod observed;
 mod plan;
 mod state;
+mod topology;
 
 pub use address::{addr, ip, prefix, route_key};
 pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, compile};

@@ -24,6 +24,8 @@ pub struct State {
 pub struct Node {
     pub addresses: Vec<IpAddr>,
     pub pod_cidrs: Vec<IpNet>,
+    /// Empty if it has none.
+    pub zone: String,
 }
 
 /// Name of a Service.
@@ -110,6 +112,9 @@ pub struct Endpoint {
     pub state: EndpointState,
     /// Port number for each Service port it serves.
     pub ports: BTreeMap<(String, Protocol), NonZeroU16>,
+    /// Zones and nodes that it is for.
+    pub zones: Vec<String>,
+    pub nodes: Vec<String>,
 }
 
 /// What an endpoint takes.
@@ -234,6 +239,7 @@ fn parse_node(node: &fabric::Node) -> Result<Node, Fault> {
     Ok(Node {
         addresses: addresses("internal address", &node.internal_ips)?,
         pod_cidrs: prefixes("pod CIDR", &node.pod_cidrs)?,
+        zone: node.zone.clone(),
     })
 }
 
@@ -278,7 +284,8 @@ fn parse_endpoint(endpoint: &fabric::Endpoint) -> Result<Endpoint, Fault> {
         ports.insert(key, number("endpoint port", port.port)?);
     }
     let ip = address("endpoint address", &endpoint.ip)?;
-    Ok(Endpoint { ip, node: endpoint.node.clone(), state, ports })
+    let (zones, nodes) = (endpoint.hint_zones.clone(), endpoint.hint_nodes.clone());
+    Ok(Endpoint { ip, node: endpoint.node.clone(), state, ports, zones, nodes })
 }
 
 fn protocol(value: i32) -> Result<Protocol, Fault> {

@@ -46,15 +46,19 @@ fn dump(world: &World) -> String {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             let named = |name: &'static str, set: Option<bool>| if set == Some(true) { name } else { "-" };
             let target = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
+            let hints = endpoint.hints.clone().unwrap_or_default();
+            let zones = hints.for_zones.into_iter().flatten().map(|zone| format!(" zone={}", zone.name));
+            let nodes = hints.for_nodes.into_iter().flatten().map(|node| format!(" node={}", node.name));
             let _ = writeln!(
                 text,
-                "  {} {target}@{} {} {} {} {}",
+                "  {} {target}@{} {} {} {} {}{}",
                 endpoint.addresses.join(","),
                 endpoint.node_name.as_deref().unwrap_or("?"),
                 named("ready", conditions.ready),
                 named("serving", conditions.serving),
                 named("terminating", conditions.terminating),
                 endpoint.hostname.as_deref().unwrap_or_default(),
+                zones.chain(nodes).collect::<String>(),
             );
         }
     }
@@ -232,4 +236,43 @@ fn a_relabelled_pod_concerns_both_services() {
     let before = world.view.clone();
     world.patch(Kind::Pod, "default/a", json!({"metadata": {"labels": {"app": "other"}}}));
     expect!["default/other default/web"].assert_eq(&keys(&EndpointSliceController, &before, &world.view).join(" "));
+}
+
+#[test]
+fn traffic_distribution_hints_at_zones_and_nodes() {
+    const NODES: &str = "
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {topology.kubernetes.io/zone: east}}
+";
+    let pods = [pod("ready", "10.0.0.1", 8080, ""), pod("unready", "10.0.0.2", 8080, "").replace("'True'", "'False'")];
+    let yaml = |preference: &str, nodes: &str| {
+        let service = SERVICE.replace("spec:", &format!("spec:\n  trafficDistribution: {preference}"));
+        [&service, nodes, &pods.concat()].concat()
+    };
+    check(
+        &yaml("PreferClose", NODES),
+        expect![[r#"
+        web-1 IPv4 http:8080 metrics:9090
+          10.0.0.1 ready@n1 ready serving -  zone=east
+          10.0.0.2 unready@n1 - - - 
+    "#]],
+    );
+    check(
+        &yaml("PreferSameZone", ""),
+        expect![[r#"
+        web-1 IPv4 http:8080 metrics:9090
+          10.0.0.1 ready@n1 ready serving - 
+          10.0.0.2 unready@n1 - - - 
+    "#]],
+    );
+    check(
+        &yaml("PreferSameNode", NODES),
+        expect![[r#"
+        web-1 IPv4 http:8080 metrics:9090
+          10.0.0.1 ready@n1 ready serving -  zone=east node=n1
+          10.0.0.2 unready@n1 - - - 
+    "#]],
+    );
 }

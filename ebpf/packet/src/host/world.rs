@@ -116,6 +116,7 @@ fn services(m: &mut Memory) {
 }
 
 #[expect(clippy::too_many_arguments, reason = "a table of Services reads best one a line")]
+/// No address stands for any of the node's, of the backends' family.
 fn serve(m: &mut Memory, vip: &str, port: u16, proto: u8, scope: u8, backends: &[&str], affinity_s: u32, flags: u32) {
     let base = m.slots.len() as u32;
     for text in backends {
@@ -129,8 +130,8 @@ fn serve(m: &mut Memory, vip: &str, port: u16, proto: u8, scope: u8, backends: &
         m.backends.insert(id, backend);
         m.slots.insert(m.slots.len() as u32, id);
     }
-    let key =
-        ServiceKey { addr: if vip.is_empty() { Addr::ANY } else { addr(vip) }, port: Be16::new(port), proto, scope };
+    let any = if backends.iter().all(|text| text.starts_with('[')) { Addr::ANY } else { Addr::ANY_V4 };
+    let key = ServiceKey { addr: if vip.is_empty() { any } else { addr(vip) }, port: Be16::new(port), proto, scope };
     let id = m.services.len() as u32 + 1;
     m.services.insert(key, ServiceValue { id, base, len: backends.len() as u32, affinity_s, flags });
 }

@@ -121,9 +121,10 @@ pub fn parse(text: &str) -> Vec<Delta> {
             ["delete", "service", name] => delta.deleted_services.push((*name).into()),
             ["delete", "node", name] => delta.deleted_nodes.push((*name).into()),
             ["node", name, addresses, cidrs @ ..] => delta.nodes.push(Node {
+                zone: cidrs.iter().find_map(|word| word.strip_prefix("zone=")).unwrap_or_default().into(),
                 name: (*name).into(),
                 internal_ips: addresses.split(',').map(str::to_owned).collect(),
-                pod_cidrs: cidrs.iter().map(|s| (*s).to_owned()).collect(),
+                pod_cidrs: cidrs.iter().filter(|s| !s.starts_with("zone=")).map(|s| (*s).to_owned()).collect(),
             }),
             ["service", name, rest @ ..] => delta.services.push(service(name, rest)),
             [endpoint, rest @ ..] if line.starts_with(' ') => {
@@ -179,13 +180,23 @@ fn parse_port(word: &str) -> ServicePort {
 
 fn parse_endpoint(word: &str, flags: &[&str]) -> Endpoint {
     let (ip, node) = word.split_once('@').unwrap();
-    let state = match flags {
+    let (hints, flags): (Vec<&str>, Vec<&str>) =
+        flags.iter().copied().partition(|flag: &&str| flag.starts_with("for-"));
+    let hinted = |prefix: &str| hints.iter().filter_map(|hint| hint.strip_prefix(prefix)).map(str::to_owned).collect();
+    let state = match flags.as_slice() {
         [] => EndpointState::Ready,
         ["draining"] => EndpointState::Draining,
         ["not-ready"] => EndpointState::NotReady,
         _ => panic!("flags {flags:?}"),
     };
-    Endpoint { ip: ip.into(), node: node.into(), state: state.into(), ..Endpoint::default() }
+    Endpoint {
+        ip: ip.into(),
+        node: node.into(),
+        state: state.into(),
+        hint_zones: hinted("for-zone="),
+        hint_nodes: hinted("for-node="),
+        ..Endpoint::default()
+    }
 }
 
 fn fill_ports(service: &mut Service) {

@@ -278,3 +278,93 @@ service default/opened 10.96.0.8 80>8080/TCP balancer=192.0.2.4
         "#]],
     );
 }
+
+#[test]
+fn hints_keep_connections_near() {
+    check(
+        "
+node a 10.0.0.1 zone=east
+service near/zone 10.96.1.1 80>8080/TCP nodeport=30080
+  10.244.0.5@a for-zone=east
+  10.244.1.5@b for-zone=east
+  10.244.2.5@c for-zone=west
+  10.244.3.5@d draining
+service near/node 10.96.1.2 80>8080/TCP
+  10.244.0.5@a for-zone=east for-node=a
+  10.244.1.5@b for-zone=east for-node=b
+service near/node-elsewhere 10.96.1.3 80>8080/TCP
+  10.244.1.5@b for-zone=east for-node=b
+  10.244.2.5@c for-zone=west for-node=c
+service far/one-without 10.96.1.4 80>8080/TCP
+  10.244.0.5@a for-zone=east
+  10.244.2.5@c
+service far/no-endpoint-in-zone 10.96.1.5 80>8080/TCP
+  10.244.2.5@c for-zone=west
+service far/all-draining 10.96.1.6 80>8080/TCP
+  10.244.0.5@a draining for-zone=east
+  10.244.2.5@c draining for-zone=west
+service far/local 10.96.1.7 80>8080/TCP internal-local
+  10.244.0.5@a for-zone=west
+  10.244.0.6@a for-zone=east
+---
+node a 10.0.0.1 zone=west
+---
+node a 10.0.0.1 zone=east
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service *:30080/TCP nodeport -> 10.244.0.5:8080 here, 10.244.1.5:8080
+            service 10.96.1.1:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.5:8080
+            service 10.96.1.2:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.1.3:80/TCP cluster -> 10.244.1.5:8080
+            service 10.96.1.4:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.2.5:8080
+            service 10.96.1.5:80/TCP cluster -> 10.244.2.5:8080
+            service 10.96.1.6:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.2.5:8080
+            service 10.96.1.7:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.0.6:8080 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+            backend 10.244.3.5:8080 draining
+        "#]],
+    );
+}
+
+#[test]
+fn two_families_in_one_service() {
+    check(
+        "
+service default/both 10.96.0.5 fd00:96::5 80>8080/TCP nodeport=30080 external=192.0.2.1 external=2001:db8::1 external-local
+  10.244.0.5@a
+  fd00:1::5@a
+  10.244.1.6@b
+  fd00:2::6@b
+service default/six fd00:96::6 80>8080/TCP nodeport=30081
+  fd00:1::5@a
+service default/four-is-draining 10.96.0.7 fd00:96::7 80>8080/TCP
+  10.244.0.5@a draining
+  fd00:1::5@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service [*]:30080/TCP nodeport local -> [fd00:1::5]:8080 here
+            service [*]:30081/TCP nodeport -> [fd00:1::5]:8080 here
+            service *:30080/TCP nodeport local -> 10.244.0.5:8080 here
+            service 192.0.2.1:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 192.0.2.1:80/TCP external local -> 10.244.0.5:8080 here
+            service 10.96.0.5:80/TCP cluster -> 10.244.0.5:8080 here, 10.244.1.6:8080
+            service 10.96.0.7:80/TCP cluster -> 10.244.0.5:8080 here
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
+            service [fd00:96::5]:80/TCP cluster -> [fd00:1::5]:8080 here, [fd00:2::6]:8080
+            service [fd00:96::6]:80/TCP cluster -> [fd00:1::5]:8080 here
+            service [fd00:96::7]:80/TCP cluster -> [fd00:1::5]:8080 here
+            service [2001:db8::1]:80/TCP cluster -> [fd00:1::5]:8080 here, [fd00:2::6]:8080
+            service [2001:db8::1]:80/TCP external local -> [fd00:1::5]:8080 here
+        "#]],
+    );
+}

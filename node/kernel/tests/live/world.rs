@@ -235,6 +235,7 @@ impl Node {
             name: self.name.clone(),
             internal_ips: vec![self.ip.to_string()],
             pod_cidrs: vec![self.cidr.to_string()],
+            ..NodeRecord::default()
         }
     }
 
