@@ -152,7 +152,7 @@ pub fn open<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch) -> bool {
         s.refused = Counter::DropSpoofed;
         return false;
     }
-    let fixed = proto != IPPROTO_TCP && proto != IPPROTO_UDP && !echo;
+    let fixed = s.packet.kind != Kind::Ports && !echo;
     if fixed && target.dport != tuple.dport {
         s.refused = Counter::DropUnsupported;
         return false;

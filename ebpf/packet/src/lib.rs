@@ -22,6 +22,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod route;
 pub mod scratch;
+pub mod sctp;
 pub mod service;
 pub mod socket;
 pub mod steps;

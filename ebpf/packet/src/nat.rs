@@ -5,6 +5,7 @@ use abi::{Addr, FlowKey, FlowValue, IPPROTO_TCP, IPPROTO_UDP, PodValue};
 use crate::{
     Buffer, checksum,
     parse::{Kind, L3, Packet, Part, join},
+    sctp,
 };
 
 /// Offsets in the IPv4 header.
@@ -17,8 +18,8 @@ const V6_HOPS: usize = L3 + 7;
 const V6_SRC: usize = L3 + 8;
 const V6_DST: usize = L3 + 24;
 
-/// Gives the packet the tuple of `to`. `None` if the packet ends before its headers do, or if the protocol carries ports that
-/// cannot be changed (SCTP, whose checksum spans the whole packet).
+/// Gives the packet the tuple of `to`. `None` if the packet ends before its headers do, or if its checksum cannot follow (other
+/// ports for a fragmented SCTP packet).
 #[inline(always)]
 pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<()> {
     let from = &p.tuple;
@@ -35,7 +36,7 @@ pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<()> {
             } else if from.proto == IPPROTO_UDP {
                 b.fix_transport(p.l4 + 6, pseudo, rest, true)?;
             } else if old != new {
-                return None;
+                sctp::fix(b, p, old, new)?;
             }
             b.set_word(p.l4, new)
         }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use abi::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
+use abi::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
+
+use crate::sctp;
 
 /// Where a fragment lies in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,11 @@ impl Spec {
                 t.extend(self.dport.to_be_bytes());
                 t.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, self.tcp_flags, 0x20, 0, 0, 0, 0, 0]);
             }
+            IPPROTO_SCTP => {
+                t.extend(self.sport.to_be_bytes());
+                t.extend(self.dport.to_be_bytes());
+                t.extend([0, 0, 0, 9, 0, 0, 0, 0]);
+            }
             _ => {
                 t.extend(self.sport.to_be_bytes());
                 t.extend(self.dport.to_be_bytes());
@@ -135,6 +142,10 @@ impl Spec {
             }
         }
         t.extend(&self.payload);
+        if self.proto == IPPROTO_SCTP && !self.no_checksum {
+            let sum = crc32c(&t);
+            t[8..12].copy_from_slice(&sum.to_le_bytes());
+        }
         let at = match self.proto {
             IPPROTO_ICMP | IPPROTO_ICMPV6 => 2,
             IPPROTO_TCP => 16,
@@ -203,11 +214,21 @@ pub fn check(frame: &[u8]) -> Result<(), String> {
     let pseudo = if proto == IPPROTO_ICMP { 0 } else { pseudo(src, dst, proto, t.len()) };
     match proto {
         IPPROTO_UDP if t[6..8] == [0, 0] => Ok(()),
+        IPPROTO_SCTP if t[8..12] != [0; 4] => {
+            let rest = [&t[..8], &[0; 4], &t[12..]].concat();
+            if crc32c(&rest).to_le_bytes() == t[8..12] { Ok(()) } else { Err("SCTP checksum".to_owned()) }
+        }
         IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMP | IPPROTO_ICMPV6 if sum(t, pseudo) != 0xffff => {
             Err(format!("transport checksum of protocol {proto}"))
         }
         _ => Ok(()),
     }
+}
+
+/// The checksum of an SCTP packet whose own is zero, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |register: u32, _| (register >> 1) ^ if register & 1 == 1 { sctp::POLYNOMIAL } else { 0 };
+    !bytes.iter().fold(u32::MAX, |register, byte| (0..8).fold(register ^ u32::from(*byte), step))
 }
 
 /// The sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
