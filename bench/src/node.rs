@@ -65,6 +65,7 @@ impl Node {
             addresses: vec![ip],
             pod_cidrs: vec!["10.244.0.0/24".parse()?],
             service_cidrs: vec!["10.96.0.0/15".parse()?],
+            host_ports: Vec::new(),
             dns: None,
             config: datapath.config(),
         };

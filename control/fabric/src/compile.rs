@@ -12,6 +12,8 @@ use crate::state::{Epoch, State};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Services with one of these, whatever its value, are not for the cluster's own proxy (KEP-2447).
+const LEFT_ALONE: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
 const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
 
@@ -114,6 +116,8 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
         _ => ServiceType::ClusterIp,
     };
     let headless = spec.cluster_ip.as_deref() == Some("None");
+    let dns_only =
+        headless || type_ == ServiceType::ExternalName || LEFT_ALONE.iter().any(|label| has_label(object, label));
     let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
     Service {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
@@ -123,7 +127,9 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
         external_ips: external_ips(object, &spec),
         balancer_ips: balancer_ips(object),
         source_ranges: source_ranges(&spec),
+        health_check_node_port: to_port(spec.health_check_node_port.unwrap_or(0)),
         headless,
+        dns_only,
         external_name: spec.external_name.clone().unwrap_or_default(),
         affinity_timeout_seconds: affinity_seconds(&spec),
         internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
@@ -131,6 +137,10 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
         ports: spec.ports.iter().flatten().map(service_port).collect(),
         endpoints: endpoints(slices, headless && publish_not_ready),
     }
+}
+
+fn has_label(object: &core::Service, label: &str) -> bool {
+    object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label))
 }
 
 fn cluster_ips(spec: &core::ServiceSpec) -> Vec<String> {

@@ -88,6 +88,7 @@ fn dump(state: &State) -> String {
         let _ = write!(text, "service {name} {:?} {}", service.r#type(), service.cluster_ips.join(","));
         let flags = [
             (service.headless, "headless".to_owned()),
+            (service.dns_only, "dns-only".to_owned()),
             (!service.external_ips.is_empty(), format!("external {}", service.external_ips.join(","))),
             (!service.external_name.is_empty(), format!("cname {}", service.external_name)),
             (service.affinity_timeout_seconds > 0, format!("affinity {}s", service.affinity_timeout_seconds)),
@@ -239,12 +240,12 @@ endpoints: [{addresses: [10.244.0.5], hostname: h, conditions: {ready: false}}]
     check(
         services,
         expect![[r#"
-        epoch 4
-        service default/alias ExternalName  cname example.com
-        service default/balanced LoadBalancer 10.96.0.8 external 198.51.100.1,198.51.100.2 affinity 10800s internal-local external-local :443/Tcp
-        service default/headless ClusterIp  headless :53/Udp
-          10.244.0.5 Ready   :53
-    "#]],
+            epoch 4
+            service default/alias ExternalName  dns-only cname example.com
+            service default/balanced LoadBalancer 10.96.0.8 external 198.51.100.1,198.51.100.2 affinity 10800s balancer 198.51.100.1 internal-local external-local :443/Tcp
+            service default/headless ClusterIp  headless dns-only :53/Udp
+              10.244.0.5 Ready   :53
+        "#]],
     );
 }
 
@@ -360,5 +361,31 @@ spec:
     // Only a Service that publishes what is not ready has such endpoints.
     let published = endpoint("10.244.0.6", "ready: true, serving: false, terminating: true");
     let nodes = NODES.replace("{name: n1}", "{name: n1, labels: {topology.kubernetes.io/zone: east}}");
-    check(&[nodes, service, slice("web-1", &[hinted, published].join(", "))].concat(), expect![[r#""#]]);
+    check(
+        &[nodes, service, slice("web-1", &[hinted, published].join(", "))].concat(),
+        expect![[r#"
+        epoch 4
+        node n1 192.0.2.1 10.244.0.0/24 zone east
+        node n2 192.0.2.2 10.244.1.0/24
+        service default/web NodePort 10.96.0.7 external 192.0.2.7,192.0.2.9 balancer 192.0.2.9 from 198.51.100.0/24,203.0.113.0/24 http:80/Tcp@30080
+          10.244.0.5 Ready n1 default/p-10.244.0.5 http:8080 for zone east for node n1
+          10.244.0.6 Ready n1 default/p-10.244.0.6 http:8080
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_another_proxys_is_in_dns_alone() {
+    let labelled = |label: &str, name: &str| {
+        SERVICE.replace("{name: web,", &format!("{{name: {name}, labels: {{service.kubernetes.io/{label}: ''}},"))
+    };
+    check(
+        &[labelled("service-proxy-name", "a"), labelled("headless", "b"), labelled("other", "c")].concat(),
+        expect![[r#"
+            epoch 3
+            service default/a NodePort 10.96.0.7 dns-only http:80/Tcp@30080
+            service default/b NodePort 10.96.0.7 dns-only http:80/Tcp@30080
+            service default/c NodePort 10.96.0.7 http:80/Tcp@30080
+        "#]],
+    );
 }

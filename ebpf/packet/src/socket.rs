@@ -119,13 +119,18 @@ fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
 #[inline(always)]
 fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call, found: &mut ServiceValue) -> bool {
     let mut key = ServiceKey { addr: call.addr, port: call.port, proto: call.proto, scope: SCOPE_CLUSTER };
+    let loopback = is_loopback(&call.addr);
+    if loopback {
+        key.scope = SCOPE_NODE_PORT;
+        // A pod's own loopback is not the node's.
+        if call.netns != cfg.node_cookie {
+            return false;
+        }
+    }
     if t.service(&key, found) {
         return true;
     }
-    // A pod's own loopback is not the node's.
-    let here = if is_loopback(&call.addr) {
-        call.netns == cfg.node_cookie
-    } else {
+    let here = loopback || {
         let mut route = RouteValue::default();
         t.route(&call.addr, &mut route) && route.kind == ROUTE_THIS_NODE
     };

@@ -1,6 +1,8 @@
 //! Socket-level balancing.
 
-use abi::{Addr, BACKEND_DRAINING, Be16, IPPROTO_TCP, IPPROTO_UDP, SocketEntry, SocketValue};
+use abi::{
+    Addr, BACKEND_DRAINING, Be16, IPPROTO_TCP, IPPROTO_UDP, SCOPE_NODE_PORT, ServiceKey, SocketEntry, SocketValue,
+};
 use packet::{
     host::{Memory, v4, v6, world},
     socket::{Call, Choice, connect, remember, reveal, send},
@@ -110,4 +112,19 @@ fn a_socket_remembers_its_latest_services() {
     }
     let seen = |n: u16| reveal(&known, &v4("10.244.1.2"), Be16::new(n)).is_some();
     assert_eq!([1, 2, 3, 4, 5, 6].map(seen), [false, false, true, true, true, true]);
+}
+
+#[test]
+fn a_host_port_on_loopback_is_for_the_nodes_own_sockets() {
+    let mut m = world();
+    let any = ServiceKey { addr: Addr::ANY_V4, port: Be16::new(30080), proto: IPPROTO_TCP, scope: SCOPE_NODE_PORT };
+    let value = m.services[&any];
+    let own = ServiceKey { addr: v4("127.0.0.1"), port: Be16::new(8443), ..any };
+    m.services.insert(own, value);
+    for (addr, netns, expected) in
+        [("127.0.0.1", NODE, true), ("127.0.0.1", POD, false), ("127.0.0.2", NODE, false), ("192.0.2.1", NODE, false)]
+    {
+        let choice = connect(&m, &call(v4(addr), 8443, IPPROTO_TCP, netns));
+        assert_eq!(matches!(choice, Choice::Translate(_)), expected, "{addr} {netns}");
+    }
 }

@@ -110,6 +110,7 @@ async fn ask(call: Invocation) -> Result<Option<Value>, Error> {
         pod_namespace: call.pod_namespace,
         pod_name: call.pod_name,
         pod_uid: call.pod_uid,
+        port_mappings: call.port_mappings,
     };
     match call.command {
         Command::Add => {

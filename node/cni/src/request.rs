@@ -1,6 +1,7 @@
 //! From environment and stdin to one call (CNI specification, section 2). Pure.
 
 use serde::Deserialize;
+use wire::agent::PortMapping;
 
 use crate::Error;
 use crate::result::VERSIONS;
@@ -15,7 +16,7 @@ pub(crate) enum Command {
 }
 
 /// Everything one call says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Invocation {
     pub(crate) command: Command,
     pub(crate) version: String,
@@ -26,6 +27,7 @@ pub(crate) struct Invocation {
     pub(crate) pod_namespace: String,
     pub(crate) pod_name: String,
     pub(crate) pod_uid: String,
+    pub(crate) port_mappings: Vec<PortMapping>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,33 @@ struct Config {
     cni_version: String,
     #[serde(default)]
     agent_socket: String,
+    #[serde(default)]
+    runtime_config: RuntimeConfig,
+}
+
+/// What the runtime adds for the capabilities that the list claims (CNI conventions).
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RuntimeConfig {
+    port_mappings: Vec<Mapping>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mapping {
+    host_port: u32,
+    container_port: u32,
+    #[serde(default)]
+    protocol: String,
+    #[serde(default, rename = "hostIP")]
+    host_ip: String,
+}
+
+impl From<Mapping> for PortMapping {
+    fn from(mapping: Mapping) -> PortMapping {
+        let Mapping { host_port, container_port, protocol, host_ip } = mapping;
+        PortMapping { host_ip, host_port, container_port, protocol }
+    }
 }
 
 /// What is asked for.
@@ -88,5 +117,6 @@ pub(crate) fn parse(
         pod_namespace: arg("K8S_POD_NAMESPACE"),
         pod_name: arg("K8S_POD_NAME"),
         pod_uid: arg("K8S_POD_UID"),
+        port_mappings: config.runtime_config.port_mappings.into_iter().map(PortMapping::from).collect(),
     })
 }

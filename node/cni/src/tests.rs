@@ -40,6 +40,7 @@ fn a_call_is_read_from_environment_and_stdin() {
             pod_namespace: "default",
             pod_name: "web-1",
             pod_uid: "u-1",
+            port_mappings: [],
         }
     "#]]
     .assert_debug_eq(&call);
@@ -138,10 +139,27 @@ fn the_configuration_list_names_plugin_and_socket() {
           "plugins": [
             {
               "agentSocket": "/var/lib/gannet/agent.sock",
+              "capabilities": {
+                "portMappings": true
+              },
               "type": "gannet-cni"
             }
           ]
         }
     "#]]
     .assert_eq(&crate::conflist::render("/var/lib/gannet/agent.sock".as_ref()));
+}
+
+#[test]
+fn host_ports_come_from_the_runtime() {
+    let input = CONFIG.replace(
+        "}",
+        r#","runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp","hostIP":""},{"hostPort":53,"containerPort":53,"protocol":"udp","hostIP":"127.0.0.1"}]}}"#,
+    );
+    let call = request::parse(request::Command::Add, &environment(ADD), &input).unwrap();
+    let mappings = call.port_mappings.iter();
+    let lines: Vec<String> = mappings
+        .map(|one| format!("{}:{} -> {}/{}", one.host_ip, one.host_port, one.container_port, one.protocol))
+        .collect();
+    assert_eq!(lines, [":8080 -> 80/tcp", "127.0.0.1:53 -> 53/udp"]);
 }

@@ -7,6 +7,7 @@ use abi::{Addr, Be16, RouteKey, RouteValue, ServiceKey, SourceKey};
 use ipnet::IpNet;
 
 use crate::address::{addr, ip, route_key, source_key};
+use crate::host_port::{self, HostPort};
 use crate::state::{EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
 use crate::topology::{Family, Here, backend_key, choose};
 
@@ -19,6 +20,8 @@ pub struct Local {
     /// Pod ranges of this node, as far as it knows them; the fabric's record of the node adds to them.
     pub pod_cidrs: Vec<IpNet>,
     pub service_cidrs: Vec<IpNet>,
+    /// Ports of the node that lead to its pods.
+    pub host_ports: Vec<HostPort>,
     /// The DNS server of the node.
     pub dns: Option<Dns>,
     /// Written as it is.
@@ -100,6 +103,7 @@ pub fn compile(state: &State, local: &Local) -> Desired {
             compile_port(name, service, port, (local, here), &mut desired, &mut taken);
         }
     }
+    host_port::compile(&local.host_ports, &mut desired, &mut taken);
     desired
 }
 

@@ -11,6 +11,8 @@ pub mod balancer;
 mod desired;
 mod diff;
 mod dump;
+mod health;
+mod host_port;
 pub mod maglev;
 mod observed;
 mod plan;
@@ -21,6 +23,8 @@ pub use address::{addr, ip, prefix, route_key};
 pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, compile};
 pub use diff::diff;
 pub use dump::dump;
+pub use health::{HealthCheck, health_checks};
+pub use host_port::HostPort;
 pub use observed::{Cursors, Observed};
 pub use plan::{Plan, Step};
 pub use state::{

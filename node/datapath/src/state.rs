@@ -54,6 +54,8 @@ pub struct Service {
     pub affinity_s: u32,
     pub internal: Reach,
     pub external: Reach,
+    /// Where load balancers ask for this node's endpoints.
+    pub health_port: Option<NonZeroU16>,
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -245,29 +247,29 @@ fn parse_node(node: &fabric::Node) -> Result<Node, Fault> {
 
 fn parse_service(service: &fabric::Service) -> Result<Service, Fault> {
     let reach = |local| if local { Reach::Local } else { Reach::Cluster };
+    // Without ports nothing comes of the rest.
+    let ports = service.ports.iter().filter(|_| !service.dns_only);
+    let ports = ports.map(parse_port).collect::<Result<_, _>>()?;
     Ok(Service {
         cluster_ips: addresses("cluster address", &service.cluster_ips)?,
         external_ips: addresses("external address", &service.external_ips)?,
         balancer_ips: addresses("load-balancer address", &service.balancer_ips)?,
         source_ranges: prefixes("source range", &service.source_ranges)?,
-        ports: service.ports.iter().map(parse_port).collect::<Result<_, _>>()?,
+        ports,
         affinity_s: service.affinity_timeout_seconds,
         internal: reach(service.internal_traffic_local),
         external: reach(service.external_traffic_local),
+        health_port: optional("health check port", service.health_check_node_port)?.filter(|_| !service.dns_only),
         endpoints: service.endpoints.iter().map(parse_endpoint).collect::<Result<_, _>>()?,
     })
 }
 
 fn parse_port(port: &fabric::ServicePort) -> Result<Port, Fault> {
-    let node_port = match port.node_port {
-        0 => None,
-        value => Some(number("node port", value)?),
-    };
     Ok(Port {
         name: port.name.clone(),
         protocol: protocol(port.protocol)?,
         port: number("port", port.port)?,
-        node_port,
+        node_port: optional("node port", port.node_port)?,
     })
 }
 
@@ -295,6 +297,10 @@ fn protocol(value: i32) -> Result<Protocol, Fault> {
         Ok(fabric::Protocol::Sctp) => Ok(Protocol::Sctp),
         Err(_) => Err(Fault::Enum { field: "protocol", value }),
     }
+}
+
+fn optional(field: &'static str, value: u32) -> Result<Option<NonZeroU16>, Fault> {
+    if value == 0 { Ok(None) } else { number(field, value).map(Some) }
 }
 
 fn number(field: &'static str, value: u32) -> Result<NonZeroU16, Fault> {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::host_port::HostPort;
+
 /// Why the file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,6 +45,8 @@ pub struct Lease {
     /// `namespace/name`, for people.
     #[serde(default)]
     pub pod: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<HostPort>,
 }
 
 impl Leases {
@@ -78,6 +82,7 @@ impl Leases {
                 ip: *ip,
                 container_id: String::new(),
                 pod: String::new(),
+                host_ports: Vec::new(),
             });
             lease.ip = *ip;
         }

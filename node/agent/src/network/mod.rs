@@ -3,13 +3,17 @@
 //!
 //! Threads and tasks: thread `datapath` owns the tables, the leases and the fold of the fabric ([`plane`]) and reads
 //! one bounded channel of commands; task `fabric` ([`stream`]) owns the connection to the control plane, sends deltas
-//! down that channel and acknowledges what comes back. Readers of the state get snapshots over a watch channel.
+//! down that channel and acknowledges what comes back; task `service-health` ([`health`]) answers load balancers. Readers of the state get snapshots over a watch channel.
+pub mod health;
+mod host_port;
 mod ipam;
 mod lease;
 mod plane;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,6 +64,8 @@ pub enum Error {
     PodCidrChange { old: IpNet, new: IpNet },
     #[error("a pod CIDR of IPv4 with at least 4 addresses is needed, not {0}")]
     PodCidr(IpNet),
+    #[error("{0} is no port of a node and a pod")]
+    PortMapping(String),
     #[error("CNI request has no {0}")]
     Missing(&'static str),
     #[error("no attachment of container {0} stands")]
@@ -91,10 +97,21 @@ pub struct NetworkStatus {
     pub services: u32,
     pub backends: u32,
     pub pods: u32,
+    /// When the tables were last brought up to date.
+    pub updated: Option<jiff::Timestamp>,
+    /// What `healthCheckNodePort`s answer.
+    pub health_checks: Arc<BTreeMap<NonZeroU16, datapath::HealthCheck>>,
     /// The fabric stream is up.
     pub connected: bool,
     /// Why the network is not ready (the Node's NetworkUnavailable message); `None` when pods can be attached.
     pub error: Option<String>,
+}
+
+impl NetworkStatus {
+    /// Whether traffic for Services may be sent to this node: its tables are those of some state of the cluster, and can be written.
+    pub fn is_healthy(&self) -> bool {
+        self.epoch_applied > 0 && self.error.is_none()
+    }
 }
 
 /// The node's network.
@@ -131,6 +148,7 @@ impl Network {
         ready.await.map_err(|_| Error::Stopped)??;
         let listen = vec![SocketAddr::from((GATEWAY, 53))];
         dns::Server::start(listen, dns.clone(), upstreams(&config), shutdown.clone()).await?;
+        process::spawn("service-health", health::serve(status.clone(), health::PROXY_PORT, shutdown.clone()));
         let network = Arc::new(Network { commands: commands.clone(), status, dns });
         process::spawn("fabric", stream::follow(client, config.node_name, commands, publish, shutdown));
         Ok(network)

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::agent::{AttachReply, AttachRequest, DetachRequest};
 use wire::fabric::Delta;
 
+use super::host_port::{self, HostPort};
 use super::ipam::Pool;
 use super::lease::{Lease, Leases};
 use super::{Error, GATEWAY, NetworkConfig, NetworkStatus, pin_dir};
@@ -69,6 +70,7 @@ impl Plane {
             addresses: vec![config.node_ip],
             pod_cidrs: Vec::new(),
             service_cidrs: vec![config.service_cidr],
+            host_ports: host_port::all(&leases),
             dns: Some(Dns { service: SocketAddr::new(config.dns_ip, 53), server: SocketAddr::from((GATEWAY, 53)) }),
             config: datapath.config(),
         };
@@ -155,7 +157,12 @@ impl Plane {
             plan.steps.iter().for_each(|step| self.observed.apply(step));
             tracing::debug!(epoch = self.state.epoch.0, steps = plan.steps.len(), "tables written");
         }
-        self.status.send_modify(|status| status.epoch_applied = self.state.epoch.0);
+        let checks = Arc::new(datapath::health_checks(&self.state, &self.local.node_name));
+        self.status.send_modify(|status| {
+            status.epoch_applied = self.state.epoch.0;
+            status.updated = Some(process::now());
+            status.health_checks = checks;
+        });
         Ok(())
     }
 
@@ -181,6 +188,7 @@ impl Plane {
         if request.netns.is_empty() {
             return Err(Error::Missing("network namespace"));
         }
+        let host_ports = request.port_mappings.iter().map(HostPort::parse).collect::<Result<Vec<_>, _>>()?;
         let pool = self.pool.as_mut().ok_or(Error::NoPodCidr)?;
         let ip = match self.leases.pods.get(&name) {
             Some(lease) => lease.ip,
@@ -188,7 +196,7 @@ impl Plane {
                 let leases = &self.leases;
                 let ip = pool.take(|ip| leases.uses(ip))?;
                 let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
-                let lease = Lease { ip, container_id: request.container_id.clone(), pod };
+                let lease = Lease { ip, container_id: request.container_id.clone(), pod, host_ports };
                 self.leases.last = pool.last();
                 self.leases.pods.insert(name.clone(), lease);
                 self.leases.save(&self.lease_file)?;
@@ -196,7 +204,7 @@ impl Plane {
             }
         };
         let link = pod_link(&name, request, ip);
-        match self.datapath.attach_pod(&link) {
+        match self.attach_link(&link) {
             Ok(attached) => {
                 tracing::info!(pod = format!("{}/{}", request.pod_namespace, request.pod_name), %ip, interface = name, "pod attached");
                 Ok(reply(&link, &attached))
@@ -204,9 +212,30 @@ impl Plane {
             Err(e) => {
                 self.leases.pods.remove(&name);
                 self.leases.save(&self.lease_file)?;
-                Err(e.into())
+                Err(e)
             }
         }
+    }
+
+    /// The pod's interface first, then the ports of the node that lead to it.
+    fn attach_link(&mut self, link: &PodLink) -> Result<kernel::Attached, Error> {
+        let attached = self.datapath.attach_pod(link)?;
+        if let Err(e) = self.commit_host_ports() {
+            // The address is given back by who asked.
+            self.datapath.detach_pod(&link.host_ifname)?;
+            return Err(e);
+        }
+        Ok(attached)
+    }
+
+    /// Makes the leases' host ports live.
+    fn commit_host_ports(&mut self) -> Result<(), Error> {
+        let wanted = host_port::all(&self.leases);
+        if wanted == self.local.host_ports && !self.doubtful {
+            return Ok(());
+        }
+        self.local.host_ports = wanted;
+        self.commit()
     }
 
     fn detach(&mut self, request: &DetachRequest) -> Result<(), Error> {
@@ -216,7 +245,7 @@ impl Plane {
             self.leases.save(&self.lease_file)?;
             tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod detached");
         }
-        Ok(())
+        self.commit_host_ports()
     }
 
     fn check(&self, request: &AttachRequest) -> Result<AttachReply, Error> {

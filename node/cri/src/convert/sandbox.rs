@@ -38,7 +38,7 @@ pub fn sandbox_config(pod: &Pod, options: &SandboxOptions) -> v1::PodSandboxConf
         hostname: hostname(pod),
         log_directory: paths::pod_log_directory(&options.log_root, pod),
         dns_config: Some(dns_config(pod, &options.dns)),
-        port_mappings: Vec::new(),
+        port_mappings: port_mappings(pod),
         labels: pod_labels,
         annotations: meta.annotations.clone().unwrap_or_default(),
         linux: Some(v1::LinuxPodSandboxConfig {
@@ -58,6 +58,28 @@ pub(super) fn identity(pod: &Pod) -> [(String, String); 3] {
         (labels::POD_NAMESPACE.to_owned(), text(&meta.namespace).to_owned()),
         (labels::POD_UID.to_owned(), text(&meta.uid).to_owned()),
     ]
+}
+
+/// Ports of the node that lead to the pod; on the node's network every port does already.
+fn port_mappings(pod: &Pod) -> Vec<v1::PortMapping> {
+    if host_network(pod) {
+        return Vec::new();
+    }
+    let ports = pod::spec::containers(pod).flat_map(|(_, container)| container.ports.iter().flatten());
+    let mapped = ports.filter_map(|port| Some((port, port.host_port.filter(|number| *number > 0)?)));
+    mapped
+        .map(|(port, host_port)| v1::PortMapping {
+            protocol: match port.protocol.as_deref() {
+                Some("UDP") => v1::Protocol::Udp,
+                Some("SCTP") => v1::Protocol::Sctp,
+                _ => v1::Protocol::Tcp,
+            }
+            .into(),
+            container_port: port.container_port,
+            host_port,
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+        .collect()
 }
 
 /// The pod's hostname; none on the node's network, which has the node's.

@@ -22,6 +22,7 @@ pub fn local() -> Local {
         addresses: vec![ip("10.0.0.1")],
         pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
         service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+        host_ports: Vec::new(),
         dns: Some(Dns { service: "10.96.0.10:53".parse().unwrap(), server: "169.254.1.1:53".parse().unwrap() }),
         config: abi::Config::default(),
     }
@@ -147,6 +148,7 @@ fn service(name: &str, words: &[&str]) -> Service {
     for word in words {
         match word.split_once('=') {
             None if *word == "internal-local" => service.internal_traffic_local = true,
+            None if *word == "dns-only" => service.dns_only = true,
             None if *word == "external-local" => service.external_traffic_local = true,
             None if word.contains('>') => service.ports.push(parse_port(word)),
             None => service.cluster_ips.push((*word).into()),
@@ -157,6 +159,7 @@ fn service(name: &str, words: &[&str]) -> Service {
                 service.external_ips.push(value.into());
                 service.balancer_ips.push(value.into());
             }
+            Some(("health", value)) => service.health_check_node_port = value.parse().unwrap(),
             Some(("from", value)) => service.source_ranges.push(value.into()),
             Some(_) => panic!("word {word:?}"),
         }

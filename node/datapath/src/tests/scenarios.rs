@@ -1,7 +1,10 @@
 //! Fabric in, tables out.
+use std::num::NonZeroU16;
+
 use expect_test::expect;
 
-use super::check;
+use super::{check, local, parse};
+use crate::{HostPort, Local, Observed, Protocol, State, compile, diff, dump};
 
 #[test]
 fn nothing() {
@@ -365,6 +368,74 @@ service default/four-is-draining 10.96.0.7 fd00:96::7 80>8080/TCP
             service [fd00:96::7]:80/TCP cluster -> [fd00:1::5]:8080 here
             service [2001:db8::1]:80/TCP cluster -> [fd00:1::5]:8080 here, [fd00:2::6]:8080
             service [2001:db8::1]:80/TCP external local -> [fd00:1::5]:8080 here
+        "#]],
+    );
+}
+
+#[test]
+fn host_ports_lead_to_pods_of_this_node() {
+    let port = |pod: &str, ip: Option<&str>, protocol, port, target: &str| HostPort {
+        pod: pod.to_owned(),
+        ip: ip.map(|ip| ip.parse().unwrap()),
+        protocol,
+        port: NonZeroU16::new(port).unwrap(),
+        target: target.parse().unwrap(),
+    };
+    let host_ports = vec![
+        port("default/web", None, Protocol::Tcp, 8080, "10.244.0.5:80"),
+        port("default/web", Some("0.0.0.0"), Protocol::Udp, 8080, "10.244.0.5:80"),
+        port("default/web", Some("10.0.0.1"), Protocol::Tcp, 8443, "10.244.0.5:443"),
+        port("default/loop", Some("127.0.0.1"), Protocol::Tcp, 8443, "10.244.0.6:443"),
+        port("default/late", None, Protocol::Tcp, 30080, "10.244.0.7:80"),
+        port("default/six", None, Protocol::Tcp, 8080, "[fd00:1::5]:80"),
+        port("default/mixed", Some("10.0.0.1"), Protocol::Tcp, 9090, "[fd00:1::5]:80"),
+    ];
+    let text = "
+service default/web 10.96.0.5 80>80/TCP nodeport=30080
+  10.244.0.5@a draining
+  10.244.1.6@b
+";
+    let mut state = State::default();
+    for delta in parse(text) {
+        state.apply(&delta).unwrap();
+    }
+    let desired = compile(&state, &Local { host_ports, dns: None, ..local() });
+    let mut observed = Observed::default();
+    diff(&desired, &observed.clone()).steps.iter().for_each(|step| observed.apply(step));
+    expect![[r#"
+        route 10.96.0.0/16 services
+        route 10.244.0.0/24 local pods
+        route 10.0.0.1/32 this node
+        service [*]:8080/TCP nodeport local -> [fd00:1::5]:80 here
+        service *:30080/TCP nodeport -> 10.244.1.6:80
+        service *:8080/TCP nodeport local -> 10.244.0.5:80 here draining
+        service *:8080/UDP nodeport local -> 10.244.0.5:80 here
+        service 10.0.0.1:8443/TCP cluster local -> 10.244.0.5:443 here
+        service 127.0.0.1:8443/TCP nodeport local -> 10.244.0.6:443 here
+        service 10.96.0.5:80/TCP cluster -> 10.244.1.6:80
+    "#]]
+    .assert_eq(&dump(&observed));
+    let refused: Vec<String> = desired.conflicts.iter().map(|conflict| conflict.service.to_string()).collect();
+    assert_eq!(refused, ["/hostPort of default/late"]);
+}
+
+#[test]
+fn what_is_in_dns_alone_has_no_frontends() {
+    check(
+        "
+service default/web 10.96.0.5 80>8080/TCP nodeport=30080 external=192.0.2.1
+  10.244.0.5@a
+---
+service default/web 10.96.0.5 80>8080/TCP nodeport=30080 external=192.0.2.1 dns-only
+  10.244.0.5@a
+",
+        expect![[r#"
+            route 10.96.0.0/16 services
+            route 10.244.0.0/24 local pods
+            route 10.0.0.1/32 this node
+            route 169.254.1.1/32 this node
+            service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
+            service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
         "#]],
     );
 }

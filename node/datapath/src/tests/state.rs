@@ -107,3 +107,27 @@ fn unknown_enums_are_refused() {
     delta.services[0].ports[0].protocol = 7;
     assert_eq!(State::default().apply(&delta).unwrap().len(), 1);
 }
+
+#[test]
+fn health_checks_count_ready_endpoints_here() {
+    let text = "
+service default/web 10.96.0.5 80>8080/TCP health=32000 external-local
+  10.244.0.5@a
+  10.244.0.6@a draining
+  10.244.1.6@b
+service default/gone 10.96.0.6 80>8080/TCP health=32001 external-local
+  10.244.1.6@b
+service default/left-alone 10.96.0.8 80>8080/TCP health=32002 dns-only
+  10.244.0.5@a
+service default/plain 10.96.0.7 80>8080/TCP
+  10.244.0.5@a
+";
+    let mut state = State::default();
+    for delta in parse(text) {
+        state.apply(&delta).unwrap();
+    }
+    let checks = crate::health_checks(&state, "a");
+    let lines: Vec<String> =
+        checks.iter().map(|(port, check)| format!("{port} {} {}", check.service, check.local_endpoints)).collect();
+    assert_eq!(lines, ["32000 default/web 1", "32001 default/gone 0"]);
+}

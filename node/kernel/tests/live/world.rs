@@ -184,6 +184,7 @@ impl World {
             addresses: vec![ip],
             pod_cidrs: vec![cidr],
             service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+            host_ports: Vec::new(),
             dns: Some(Dns { service: "10.96.0.10:53".parse().unwrap(), server: SocketAddr::new(GATEWAY, 53) }),
             config: datapath.config(),
         };

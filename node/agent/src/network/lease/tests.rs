@@ -1,7 +1,12 @@
+use std::num::NonZeroU16;
+
 use super::*;
+use crate::network::host_port::{self, Protocol};
 
 fn lease(ip: &str, id: &str) -> Lease {
-    Lease { ip: ip.parse().unwrap(), container_id: id.into(), pod: "default/web".into() }
+    let port = |number| NonZeroU16::new(number).unwrap();
+    let web = HostPort { ip: None, protocol: Protocol::Tcp, port: port(8080), container_port: port(80) };
+    Lease { ip: ip.parse().unwrap(), container_id: id.into(), pod: "default/web".into(), host_ports: vec![web] }
 }
 
 #[test]
@@ -33,6 +38,8 @@ fn the_kernel_says_what_stands() {
     leases.reconcile(&standing);
     assert_eq!(leases.pods.keys().collect::<Vec<_>>(), ["stays", "unknown"]);
     assert_eq!(leases.pods["stays"].container_id, "b");
+    let targets: Vec<String> = host_port::all(&leases).iter().map(|port| port.target.to_string()).collect();
+    assert_eq!(targets, ["10.244.1.3:80"]);
     assert!(leases.uses("10.244.1.4".parse().unwrap()));
     assert!(!leases.uses("10.244.1.2".parse().unwrap()));
 }

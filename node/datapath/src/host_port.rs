@@ -1,0 +1,56 @@
+//! Ports of the node that lead to its own pods.
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use abi::{Addr, Be16, ServiceKey};
+
+use crate::address::addr;
+use crate::desired::{BackendKey, Conflict, Desired, Frontend, PortName};
+use crate::state::{Protocol, ServiceName};
+
+/// A `hostPort` of a pod of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The one address of the node that has the port; `None`: all of the pod's family.
+    pub ip: Option<IpAddr>,
+    pub protocol: Protocol,
+    pub port: NonZeroU16,
+    /// Where the pod listens.
+    pub target: SocketAddr,
+}
+
+/// Adds the frontends. What a Service has already stays its own, as with kube-proxy's rules before those of a port-mapping plugin.
+pub fn compile(ports: &[HostPort], desired: &mut Desired, taken: &mut BTreeSet<ServiceKey>) {
+    for port in ports {
+        let Some(key) = frontend_key(port) else { continue };
+        // No Service has such a name: a namespace is never empty.
+        let service = ServiceName { namespace: String::new(), name: format!("hostPort of {}", port.pod) };
+        if !taken.insert(key) {
+            desired.conflicts.push(Conflict { key, service });
+            continue;
+        }
+        let proto = port.protocol.number();
+        let backend = BackendKey { addr: addr(port.target.ip()), port: Be16::new(port.target.port()), proto };
+        // The pod may be a Service's backend as well, and draining there; that is not for its own port to say.
+        desired.backends.entry(backend).or_insert(abi::BACKEND_ALIVE | abi::BACKEND_LOCAL);
+        let frontend = Frontend { backends: vec![backend], affinity_s: 0, flags: abi::SERVICE_LOCAL };
+        let name = PortName { service, protocol: port.protocol, port: port.port };
+        desired.ports.entry(name).or_default().frontends.insert(key, frontend);
+    }
+}
+
+/// `None` if the address is of another family than the pod's. A loopback address has the scope of NodePorts, in which packets look up
+/// no single address: it is for the socket hooks of the node's own processes, and not for what comes by wire.
+fn frontend_key(port: &HostPort) -> Option<ServiceKey> {
+    let target = addr(port.target.ip());
+    let (addr, scope) = match port.ip.filter(|ip| !ip.is_unspecified()) {
+        None => (Addr::any_like(&target), abi::SCOPE_NODE_PORT),
+        Some(ip) if ip.is_ipv4() != port.target.is_ipv4() => return None,
+        Some(ip) if ip.is_loopback() => (addr(ip), abi::SCOPE_NODE_PORT),
+        Some(ip) => (addr(ip), abi::SCOPE_CLUSTER),
+    };
+    Some(ServiceKey { addr, port: Be16::new(port.port.get()), proto: port.protocol.number(), scope })
+}
