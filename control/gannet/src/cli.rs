@@ -4,13 +4,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::settings::{NodeArguments, ServerArguments};
 
 /// Where state lies unless told otherwise.
 pub const DATA_DIR: &str = "/var/lib/gannet";
+
+/// Where a balancer's pins and state lie unless told otherwise.
+pub const LB_DIR: &str = "/run/gannet/lb";
 
 /// Gannet: a Kubernetes-compatible orchestrator with an eBPF data plane
 #[derive(Parser)]
@@ -48,6 +51,8 @@ pub enum Verb {
     /// The data plane
     #[command(subcommand)]
     Net(NetVerb),
+    /// Balance packets for virtual addresses without a cluster, as a file says
+    Lb(LbArguments),
     /// Print the administrator's kubeconfig
     Kubeconfig(KubeconfigArguments),
     /// Print the token with which nodes join
@@ -76,6 +81,55 @@ pub enum ImageVerb {
 pub enum NetVerb {
     /// Call Services by name from a pod on each node, by VIP and by NodePort from here
     Test(NetTestArguments),
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct LbArguments {
+    #[command(subcommand)]
+    pub verb: Option<LbVerb>,
+    /// The configuration; it is read again when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
+    /// Where in a packet's way the program runs; auto prefers the driver
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub xdp_mode: XdpModeArgument,
+    /// Leave program and tables at work when this process ends; the next one takes them over
+    #[arg(long)]
+    pub keep: bool,
+    #[command(flatten)]
+    pub place: LbPlace,
+}
+
+#[derive(Args)]
+pub struct LbPlace {
+    /// Where pins and state lie; one balancer a directory
+    #[arg(long, value_name = "DIR", default_value = LB_DIR)]
+    pub dir: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum LbVerb {
+    /// Services, their backends and what was sent to them
+    Status(LbStatusArguments),
+    /// Detach what an earlier process left
+    Down(LbPlace),
+}
+
+#[derive(Args)]
+pub struct LbStatusArguments {
+    #[command(flatten)]
+    pub place: LbPlace,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum XdpModeArgument {
+    Auto,
+    Driver,
+    Generic,
 }
 
 #[derive(Args)]

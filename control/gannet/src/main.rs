@@ -1,10 +1,11 @@
 //! The one binary. Its verbs start and stop a cluster (`up`, `control`, `node`, `down`, `dev`), serve containerd as
-//! CNI plugin (`cni`, or called as `gannet-cni`), and speak to a cluster (`status`, `apply`, `image`, `net`), and
-//! look at the machine (`doctor`).
+//! CNI plugin (`cni`, or called as `gannet-cni`), speak to a cluster (`status`, `apply`, `image`, `net`), look at the
+//! machine (`doctor`), and balance packets without a cluster (`lb`).
 //!
 //! Every error ends as one line on standard error, with the cause and the fix; the exit code is the truth.
 
 mod apply;
+mod balancer;
 mod cli;
 mod control;
 mod dev;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         return exit_code(cni::main());
     }
     let cli = Cli::parse();
-    let cannot_start = matches!(cli.verb, Verb::Control(_) | Verb::Node(_));
+    let cannot_start = matches!(cli.verb, Verb::Control(_) | Verb::Node(_) | Verb::Lb(_));
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -69,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Status(arguments) => return status::run(&arguments),
         Verb::Doctor(arguments) => return doctor::run(&arguments),
         Verb::Apply(arguments) => apply::run(&arguments)?,
+        Verb::Lb(arguments) => balancer::run(&arguments)?,
         Verb::Net(NetVerb::Test(arguments)) => net_test::run(&arguments)?,
         Verb::Kubeconfig(arguments) => site::print_kubeconfig(&arguments)?,
         Verb::Token(arguments) => site::print_token(&arguments)?,

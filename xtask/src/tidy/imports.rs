@@ -63,7 +63,7 @@ const SOLE_IMPORTER: &[(&str, &[&str])] = &[
     ("netlink-packet-core", &["kernel"]),
     ("aya-ebpf", &["prog"]),
     ("store", &["apiserver", "plane"]),
-    ("kernel", &["agent", "gannet"]),
+    ("kernel", &["agent", "lb", "gannet"]),
     ("rcgen", &["plane", "agent", "gannet"]),
     ("anyhow", &["gannet", "plane", "agent", "cni"]),
 ];

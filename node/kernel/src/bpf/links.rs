@@ -19,6 +19,28 @@ pub enum Side {
     Egress,
 }
 
+/// Where on the way of a packet an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver if it can, else in the stack.
+    Auto,
+    /// In the driver, before there is a socket buffer.
+    Driver,
+    /// In the stack, with any interface.
+    Generic,
+}
+
+impl XdpMode {
+    /// `XDP_FLAGS_*` of include/uapi/linux/if_link.h.
+    fn flags(self) -> u32 {
+        match self {
+            XdpMode::Auto => 0,
+            XdpMode::Driver => 1 << 2,
+            XdpMode::Generic => 1 << 1,
+        }
+    }
+}
+
 /// A pinned attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedLink {
@@ -50,6 +72,7 @@ pub struct Links {
 enum Target<'a> {
     Interface(u32),
     Cgroup(&'a File, u64),
+    Xdp(u32, XdpMode),
 }
 
 impl Links {
@@ -64,6 +87,27 @@ impl Links {
             Side::Egress => BPF_TCX_EGRESS,
         };
         self.ensure(name, program, &Target::Interface(index), attach_type)
+    }
+
+    /// Attaches a program to the XDP hook of an interface of the calling thread's namespace, or brings the existing link up to date.
+    /// Returns where it was attached; `None` if it was before.
+    pub fn attach_xdp(
+        &self,
+        name: &str,
+        program: BorrowedFd<'_>,
+        index: u32,
+        mode: XdpMode,
+    ) -> Result<Option<XdpMode>, Error> {
+        let stood = self.standing(name, &Target::Xdp(index, mode))?.is_some();
+        let attach = |mode| self.ensure(name, program, &Target::Xdp(index, mode), BPF_XDP).map(|()| mode);
+        let at = match mode {
+            XdpMode::Auto => attach(XdpMode::Driver).or_else(|error| {
+                tracing::info!(%error, "no XDP in the driver");
+                attach(XdpMode::Generic)
+            })?,
+            XdpMode::Driver | XdpMode::Generic => attach(mode)?,
+        };
+        Ok((!stood).then_some(at))
     }
 
     /// Attaches all socket programs to a cgroup.
@@ -125,11 +169,12 @@ impl Links {
             }
             return Ok(());
         }
-        let id = match target {
-            Target::Interface(index) => *index,
-            Target::Cgroup(dir, _) => dir.as_raw_fd() as u32,
+        let (id, flags) = match target {
+            Target::Interface(index) => (*index, 0),
+            Target::Cgroup(dir, _) => (dir.as_raw_fd() as u32, 0),
+            Target::Xdp(index, mode) => (*index, mode.flags()),
         };
-        let link = sys::link_create(program, id, attach_type as u32).map_err(fail("attach"))?;
+        let link = sys::link_create_flagged(program, id, attach_type as u32, flags).map_err(fail("attach"))?;
         sys::pin(link.as_fd(), &self.path(name)).map_err(fail("pin"))
     }
 
@@ -150,6 +195,7 @@ impl Links {
         let stands = unsafe {
             match target {
                 Target::Interface(index) => info.__bindgen_anon_1.tcx.ifindex == *index,
+                Target::Xdp(index, _) => info.__bindgen_anon_1.xdp.ifindex == *index,
                 Target::Cgroup(_, inode) => info.__bindgen_anon_1.cgroup.cgroup_id == *inode,
             }
         };

@@ -2,6 +2,7 @@
 //!
 //! Everything here outlives the process: maps and links are pinned, so packets flow while no process of ours runs, and
 //! opening again finds them, checks them, and replaces only what differs.
+mod balancer;
 mod device;
 mod events;
 mod links;
@@ -20,9 +21,10 @@ use abi::{RouteKey, RouteValue, map};
 use datapath::{Observed, Plan, Step};
 use ipnet::IpNet;
 
+pub use balancer::{Balancer, BalancerTables, Room, balancer_now_s, remove_balancer};
 pub use device::{OVERLAY, SNAT_FIRST, remove};
 pub use events::{Events, event_of};
-pub use links::PinnedLink;
+pub use links::{PinnedLink, XdpMode};
 pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};
 pub use table::{Plain, Raw};

@@ -9,12 +9,14 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::{Error, sys};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gannet.bpf.o"));
+/// The programs; empty if the build had none.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gannet.bpf.o"));
 
 /// What a map must look like: name, key bytes, value bytes, entries.
-type Shape = (&'static str, usize, usize, u32);
+pub type Shape = (&'static str, usize, usize, u32);
 
-const SHAPES: [Shape; 15] = [
+/// The node's pinned maps.
+pub const SHAPES: [Shape; 15] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -82,7 +84,8 @@ impl Object {
 
 /// Whether a map of this name holds state and is pinned.
 pub fn is_state(name: &[u8]) -> bool {
-    SHAPES.iter().any(|shape| shape.0.as_bytes() == name)
+    let mut pinned = SHAPES.iter().map(|shape| shape.0).chain(abi::balance::map::ALL);
+    pinned.any(|pinned| pinned.as_bytes() == name)
 }
 
 /// Opens a pinned map.
@@ -91,7 +94,7 @@ pub fn open_map(pins: &Path, name: &'static str) -> Result<OwnedFd, Error> {
 }
 
 /// Fails if something else than the map we expect is pinned at the path. Nothing there is fine.
-fn check(shape: &Shape, path: &Path) -> Result<(), Error> {
+pub fn check(shape: &Shape, path: &Path) -> Result<(), Error> {
     let (name, key, value, entries) = *shape;
     let fd = match sys::get(path) {
         Ok(fd) => fd,

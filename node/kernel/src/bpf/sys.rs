@@ -131,15 +131,29 @@ fn present(result: io::Result<i64>) -> io::Result<bool> {
     }
 }
 
-/// Sum over all CPUs of one u64 entry of a per-CPU array. The kernel writes one value for each possible CPU.
-pub fn lookup_per_cpu(map: BorrowedFd<'_>, index: u32) -> io::Result<u64> {
+/// How many CPUs a per-CPU map has values for: all possible ones.
+fn possible_cpus() -> io::Result<usize> {
     let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = possible.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
-    let cpus = last.ok_or(io::ErrorKind::InvalidData)? + 1;
-    let mut values = vec![0_u8; cpus * size_of::<u64>()];
+    Ok(last.ok_or(io::ErrorKind::InvalidData)? + 1)
+}
+
+/// The words of one entry of a per-CPU array, one CPU's after another's. Values are of `size` bytes, whole words.
+pub fn lookup_cpus(map: BorrowedFd<'_>, index: u32, size: usize) -> io::Result<Vec<u64>> {
+    let mut values = vec![0_u8; possible_cpus()? * size];
     lookup(map, &index.to_ne_bytes(), &mut values)?;
     let chunks = values.chunks_exact(size_of::<u64>());
-    Ok(chunks.map(|c| u64::from_ne_bytes(c.try_into().expect("chunks have eight bytes"))).sum())
+    Ok(chunks.map(|c| u64::from_ne_bytes(c.try_into().expect("chunks have eight bytes"))).collect())
+}
+
+/// Sum over all CPUs of one u64 entry of a per-CPU array.
+pub fn lookup_per_cpu(map: BorrowedFd<'_>, index: u32) -> io::Result<u64> {
+    Ok(lookup_cpus(map, index, size_of::<u64>())?.into_iter().sum())
+}
+
+/// Clears one entry of a per-CPU array, whose values are of `size` bytes, whole words.
+pub fn clear_per_cpu(map: BorrowedFd<'_>, index: u32, size: usize) -> io::Result<()> {
+    update(map, &index.to_ne_bytes(), &vec![0_u8; possible_cpus()? * size])
 }
 
 /// Room for the cursor of a batched lookup: the kernel stores a key or a bucket number.
@@ -193,9 +207,14 @@ pub fn get(path: &Path) -> io::Result<OwnedFd> {
     bpf(BPF_OBJ_GET, &mut attr).map(owned)
 }
 
-/// Attaches a program to an interface (tcx: `target` is its index) or a cgroup (`target` is a descriptor).
+/// Attaches a program to an interface (tcx, XDP: `target` is its index) or a cgroup (`target` is a descriptor).
 pub fn link_create(prog: BorrowedFd<'_>, target: u32, attach_type: u32) -> io::Result<OwnedFd> {
-    let mut attr = LinkCreate { prog_fd: raw(prog), target, attach_type, flags: 0 };
+    link_create_flagged(prog, target, attach_type, 0)
+}
+
+/// [`link_create`] with flags of the attach type.
+pub fn link_create_flagged(prog: BorrowedFd<'_>, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate { prog_fd: raw(prog), target, attach_type, flags };
     bpf(BPF_LINK_CREATE, &mut attr).map(owned)
 }
 

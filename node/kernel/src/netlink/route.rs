@@ -38,7 +38,7 @@ impl Route {
     }
 }
 
-/// A permanent neighbour entry.
+/// An entry of the neighbour table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     pub address: IpAddr,
@@ -74,6 +74,14 @@ impl Netlink {
         Ok(answers.into_iter().filter_map(|answer| parse(answer, &names)).collect())
     }
 
+    /// The addresses on an interface's link that the kernel knows, permanent or resolved.
+    pub fn neighbours(&self, dev: &str) -> Result<Vec<Neighbour>, Error> {
+        let index = self.link(dev)?.index;
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        let answers = self.dump(&format!("list neighbours on {dev}"), request)?;
+        Ok(answers.into_iter().filter_map(|answer| neighbour(answer, index, dev)).collect())
+    }
+
     /// Sets a permanent neighbour entry, replacing any other for the address.
     pub fn replace_neighbour(&self, neighbour: &Neighbour) -> Result<(), Error> {
         let mut message = NeighbourMessage::default();
@@ -91,6 +99,24 @@ impl Netlink {
         let message = RouteNetlinkMessage::NewNeighbour(message);
         self.change(&what, message, NLM_F_CREATE | NLM_F_REPLACE)
     }
+}
+
+fn neighbour(answer: RouteNetlinkMessage, index: u32, dev: &str) -> Option<Neighbour> {
+    let RouteNetlinkMessage::NewNeighbour(message) = answer else { return None };
+    let is_known = !matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+    if message.header.ifindex != index || !is_known {
+        return None;
+    }
+    let (mut address, mut mac) = (None, None);
+    for attribute in message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(IpAddr::V4(ip)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => address = Some(IpAddr::V6(ip)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = <[u8; 6]>::try_from(bytes).ok(),
+            _ => {}
+        }
+    }
+    Some(Neighbour { address: address?, mac: Mac(mac?), dev: dev.to_owned() })
 }
 
 fn family(ip: IpAddr) -> AddressFamily {
