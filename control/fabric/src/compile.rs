@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cache::{Kind, Object, View};
+use imbl::OrdMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use wire::fabric::{Endpoint, EndpointPort, EndpointState, Node, Protocol, Service, ServicePort, ServiceType};
@@ -77,7 +78,7 @@ fn compile_all(view: &View) -> State {
 }
 
 /// Replaces a record only if it differs, so that heartbeats cost no delta.
-fn put<T: PartialEq>(records: &mut BTreeMap<String, Arc<T>>, key: String, record: T) {
+fn put<T: PartialEq>(records: &mut OrdMap<String, Arc<T>>, key: String, record: T) {
     if records.get(&key).is_none_or(|known| **known != record) {
         records.insert(key, Arc::new(record));
     }

@@ -1,24 +1,26 @@
 //! The fabric's state and the difference between two.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use wire::fabric::{Delta, Node, Service};
 
 /// The revision of the View that a state was compiled from. Equal epochs mean equal states, on every control plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
-/// The cluster's network state at one epoch. Cloning shares the records.
+/// The cluster's network state at one epoch. Cloning costs a few pointers, and comparing with a clone what has changed
+/// since.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Which View it was compiled from.
     pub epoch: Epoch,
     /// Nodes by name.
-    pub nodes: BTreeMap<String, Arc<Node>>,
+    pub nodes: OrdMap<String, Arc<Node>>,
     /// Services by `namespace/name`.
-    pub services: BTreeMap<String, Arc<Service>>,
+    pub services: OrdMap<String, Arc<Service>>,
 }
 
 impl State {
@@ -64,16 +66,19 @@ impl fmt::Display for Epoch {
     }
 }
 
-fn equal<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
+fn same<T: PartialEq>(a: &OrdMap<String, Arc<T>>, b: &OrdMap<String, Arc<T>>) -> bool {
+    a.ptr_eq(b) || a.diff(b).next().is_none()
 }
 
-fn same<T: PartialEq>(a: &BTreeMap<String, Arc<T>>, b: &BTreeMap<String, Arc<T>>) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((key_a, a), (key_b, b))| key_a == key_b && equal(a, b))
-}
-
-fn diff<T: PartialEq + Clone>(old: &BTreeMap<String, Arc<T>>, new: &BTreeMap<String, Arc<T>>) -> (Vec<T>, Vec<String>) {
-    let changed = new.iter().filter(|(key, value)| old.get(*key).is_none_or(|old| !equal(old, value)));
-    let deleted = old.keys().filter(|key| !new.contains_key(*key));
-    (changed.map(|(_, value)| value.as_ref().clone()).collect(), deleted.cloned().collect())
+fn diff<T: PartialEq + Clone>(old: &OrdMap<String, Arc<T>>, new: &OrdMap<String, Arc<T>>) -> (Vec<T>, Vec<String>) {
+    let (mut changed, mut deleted) = (Vec::new(), Vec::new());
+    for item in old.diff(new) {
+        match item {
+            DiffItem::Add(_, record) | DiffItem::Update { new: (_, record), .. } => {
+                changed.push(record.as_ref().clone())
+            }
+            DiffItem::Remove(key, _) => deleted.push(key.clone()),
+        }
+    }
+    (changed, deleted)
 }

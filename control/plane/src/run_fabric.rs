@@ -28,7 +28,7 @@ use crate::views::Views;
 /// Deltas that may wait for one node.
 pub const NODE_QUEUE: usize = 4;
 /// Changes that come within this time of each other go out as one delta.
-pub const COALESCE: Duration = Duration::from_millis(5);
+pub const COALESCE: Duration = Duration::from_millis(1);
 /// The largest delta; tonic's own limit on what a node reads must be at least as large.
 pub const MAX_DELTA_BYTES: usize = 64 * 1024 * 1024;
 
