@@ -81,6 +81,22 @@ pub enum ImageVerb {
 pub enum NetVerb {
     /// Call Services by name from a pod on each node, by VIP and by NodePort from here
     Test(NetTestArguments),
+    /// Connections as they are opened, with the backend that each was given
+    Flows(NetEventArguments),
+    /// Packets that were dropped and calls that were refused, why, and what to do about it
+    Drops(NetEventArguments),
+    /// Services by the connections that are opened to them
+    Top(NetLookArguments),
+    /// Services as the kernel has them: frontends, slots, backends
+    Services(NetLookArguments),
+    /// How full the kernel's tables are
+    Maps(NetLookArguments),
+    /// The attached programs and how often they ran
+    Progs(NetLookArguments),
+    /// What would happen to the first packet that a pod sends: `net trace shop/web front.shop:80`
+    Trace(NetTraceArguments),
+    /// Compare the kernel's tables with what the cluster's state compiles to
+    Verify(NetVerifyArguments),
 }
 
 #[derive(Args)]
@@ -294,6 +310,74 @@ pub struct NetTestArguments {
     /// Image of the calling pods; it has sh and wget
     #[arg(long, default_value = "docker.io/library/busybox:latest")]
     pub image: String,
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+#[derive(Args)]
+pub struct NetEventArguments {
+    /// Go on printing until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what a pod sends or receives, as NAMESPACE/NAME
+    #[arg(long)]
+    pub pod: Option<String>,
+    /// Only what is for a Service, as NAMESPACE/NAME
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Only this node
+    #[arg(long)]
+    pub node: Option<String>,
+    /// How to print; JSON is one object a line
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+#[derive(Args)]
+pub struct NetLookArguments {
+    /// Only this node
+    #[arg(long)]
+    pub node: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+#[derive(Args)]
+pub struct NetTraceArguments {
+    /// The pod that sends and the SERVICE:PORT, POD:PORT or ADDRESS:PORT that it sends to
+    pub words: Vec<String>,
+    /// The pod that sends, as NAMESPACE/NAME
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Where to
+    #[arg(long)]
+    pub to: Option<String>,
+    /// tcp or udp
+    #[arg(long, default_value = "tcp")]
+    pub proto: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+#[derive(Args)]
+pub struct NetVerifyArguments {
+    /// Mend what differs
+    #[arg(long)]
+    pub repair: bool,
+    /// Only this node
+    #[arg(long)]
+    pub node: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
     #[command(flatten)]
     pub site: SiteArguments,
 }

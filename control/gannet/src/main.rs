@@ -14,6 +14,7 @@ mod down;
 mod image;
 mod join;
 mod lock;
+mod net;
 mod net_test;
 mod node;
 mod settings;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, DevVerb, ImageVerb, NetVerb, Verb};
+use crate::cli::{Cli, DevVerb, ImageVerb, Verb};
 
 /// A request is hundreds of small blocks, many of them freed by another thread than took them.
 #[global_allocator]
@@ -71,7 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Doctor(arguments) => return doctor::run(&arguments),
         Verb::Apply(arguments) => apply::run(&arguments)?,
         Verb::Lb(arguments) => balancer::run(&arguments)?,
-        Verb::Net(NetVerb::Test(arguments)) => net_test::run(&arguments)?,
+        Verb::Net(verb) => return Ok(if net::run(&verb)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Verb::Kubeconfig(arguments) => site::print_kubeconfig(&arguments)?,
         Verb::Token(arguments) => site::print_token(&arguments)?,
         Verb::Version => println!("gannet {} (serves Kubernetes v1.36.0)", env!("CARGO_PKG_VERSION")),

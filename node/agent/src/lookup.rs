@@ -50,4 +50,8 @@ impl PodLookup for Lookup {
         };
         self.pods.states().into_values().map(with_status).collect()
     }
+
+    fn network(&self) -> Option<Arc<crate::network::Network>> {
+        self.context.network.get().cloned()
+    }
 }

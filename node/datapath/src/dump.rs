@@ -66,7 +66,7 @@ pub fn dump(tables: &Observed) -> String {
     out
 }
 
-fn frontend(key: &ServiceKey) -> String {
+pub(crate) fn frontend(key: &ServiceKey) -> String {
     let scope = match key.scope {
         abi::SCOPE_CLUSTER => "cluster",
         abi::SCOPE_NODE_PORT => "nodeport",
@@ -83,7 +83,7 @@ fn frontend(key: &ServiceKey) -> String {
     format!("{}/{proto} {scope}", std::net::SocketAddr::new(ip(key.addr), key.port.get()))
 }
 
-fn backend(backend: &Backend) -> String {
+pub(crate) fn backend(backend: &Backend) -> String {
     let mut text = std::net::SocketAddr::new(ip(backend.addr), backend.port.get()).to_string();
     if backend.flags & abi::BACKEND_LOCAL != 0 {
         text.push_str(" here");

@@ -11,6 +11,8 @@ mod network;
 mod pods;
 #[path = "cluster/refusals.rs"]
 mod refusals;
+#[path = "cluster/seeing.rs"]
+mod seeing;
 #[path = "cluster/verbs.rs"]
 mod verbs;
 
@@ -41,6 +43,7 @@ const SCENARIOS: &[Scenario] = &[
     ("pods-reach-pods", network::pods_reach_pods),
     ("services-answer", network::services_answer),
     ("names-resolve", network::names_resolve),
+    ("network-is-seen", seeing::network_is_seen),
     ("no-rules-are-ours", network::no_rules_are_ours),
     ("mistakes-are-told", refusals::mistakes_are_told),
     ("missing-image-is-told", refusals::missing_image_is_told),

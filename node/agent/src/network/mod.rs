@@ -3,7 +3,9 @@
 //!
 //! Threads and tasks: thread `datapath` owns the tables, the leases and the fold of the fabric ([`plane`]) and reads
 //! one bounded channel of commands; task `fabric` ([`stream`]) owns the connection to the control plane, sends deltas
-//! down that channel and acknowledges what comes back; task `service-health` ([`health`]) answers load balancers. Readers of the state get snapshots over a watch channel.
+//! down that channel and acknowledges what comes back; task `service-health` ([`health`]) answers load balancers; thread `network events`
+//! ([`events`]) reads what the programs tell. Readers of the state get snapshots over a watch channel.
+mod events;
 pub mod health;
 mod host_port;
 mod ipam;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::agent::{AttachReply, AttachRequest, DetachRequest};
 
+pub use events::{Noted, Recent};
 use plane::{Command, Plane};
 
 /// Gateway of every pod and address of the node's DNS server, on `lo` of every node.
@@ -80,7 +83,9 @@ pub enum Error {
     Fabric(#[source] tonic::transport::Error),
     #[error("{0}")]
     Stale(#[from] datapath::Stale),
-    #[error("start the data plane thread: {0}")]
+    #[error("no state has come from the control plane yet; `gannet status` says whether the fabric is connected")]
+    NoState,
+    #[error("start a thread of the data plane: {0}")]
     Thread(#[source] std::io::Error),
     #[error("the node's network is shutting down")]
     Stopped,
@@ -120,6 +125,8 @@ pub struct Network {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<NetworkStatus>,
     dns: Arc<dns::Table>,
+    recent: Arc<Recent>,
+    seen: kernel::bpf::Seen,
 }
 
 impl Network {
@@ -149,7 +156,10 @@ impl Network {
         let listen = vec![SocketAddr::from((GATEWAY, 53))];
         dns::Server::start(listen, dns.clone(), upstreams(&config), shutdown.clone()).await?;
         process::spawn("service-health", health::serve(status.clone(), health::PROXY_PORT, shutdown.clone()));
-        let network = Arc::new(Network { commands: commands.clone(), status, dns });
+        let pins = pin_dir(&config.data_dir);
+        let recent = Recent::follow(&pins, &config.data_dir, shutdown.clone())?;
+        let seen = kernel::bpf::Seen::new(&pins);
+        let network = Arc::new(Network { commands: commands.clone(), status, dns, recent, seen });
         process::spawn("fabric", stream::follow(client, config.node_name, commands, publish, shutdown));
         Ok(network)
     }
@@ -177,6 +187,21 @@ impl Network {
     /// The tables as text.
     pub async fn dump(&self) -> Result<String, Error> {
         self.ask(Command::Dump).await
+    }
+
+    /// What differs between the kernel's tables and what the cluster's state compiles to; `repair` mends it.
+    pub async fn verify(&self, repair: bool) -> Result<Vec<datapath::Difference>, Error> {
+        self.ask(|reply| Command::Verify(repair, reply)).await
+    }
+
+    /// The latest drops and new flows.
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
+    }
+
+    /// The kernel's tables and programs, read only.
+    pub fn seen(&self) -> &kernel::bpf::Seen {
+        &self.seen
     }
 
     /// Where the network stands.

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datapath::{Dns, Epoch, Local, Observed, State};
+use datapath::{Difference, Dns, Epoch, Local, Observed, State};
 use ipnet::IpNet;
 use kernel::{Datapath, Options, PodLink};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +29,8 @@ pub enum Command {
     Detach(DetachRequest, Reply<()>),
     Check(AttachRequest, Reply<AttachReply>),
     Dump(Reply<String>),
+    /// Compare the kernel's tables with what the folded state compiles to; `true` mends them.
+    Verify(bool, Reply<Vec<Difference>>),
 }
 
 /// Everything the thread owns.
@@ -108,6 +110,7 @@ impl Plane {
                 Command::Detach(request, reply) => drop(reply.send(self.detach(&request))),
                 Command::Check(request, reply) => drop(reply.send(self.check(&request))),
                 Command::Dump(reply) => drop(reply.send(self.dump())),
+                Command::Verify(repair, reply) => drop(reply.send(self.verify(repair))),
             }
             self.publish();
         }
@@ -259,6 +262,21 @@ impl Plane {
 
     fn dump(&self) -> Result<String, Error> {
         Ok(datapath::dump(&self.datapath.observe()?))
+    }
+
+    /// What differs between the kernel's tables and those that should stand, before the repair if there is one.
+    fn verify(&mut self, repair: bool) -> Result<Vec<Difference>, Error> {
+        if self.state.epoch == Epoch(0) {
+            return Err(Error::NoState);
+        }
+        self.observed = self.datapath.observe()?;
+        let desired = datapath::compile(&self.state, &self.local);
+        let found = datapath::differences(&datapath::diff(&desired, &self.observed), &desired, &self.observed);
+        if repair && !found.is_empty() {
+            tracing::warn!(count = found.len(), "tables differed and are mended");
+            self.commit()?;
+        }
+        Ok(found)
     }
 
     fn publish(&self) {

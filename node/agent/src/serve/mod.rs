@@ -4,6 +4,7 @@
 //! one place, before any route. Task: `node-api` accepts, `node-api-connection` (one a connection) serves.
 
 mod logs;
+mod net;
 mod stats;
 mod stream;
 mod tls;
@@ -53,6 +54,10 @@ pub trait PodLookup: Send + Sync + 'static {
     fn container(&self, namespace: &str, pod: &str, container: Option<&str>) -> Option<ContainerRef>;
     /// The pods of this node with their current status.
     fn pods(&self) -> Vec<Pod>;
+    /// The node's network once it stands.
+    fn network(&self) -> Option<Arc<crate::network::Network>> {
+        None
+    }
 }
 
 /// What the server is given.
@@ -138,6 +143,8 @@ async fn route(server: &Server, request: Request<Incoming>) -> Response<Body> {
     match segments.as_slice() {
         ["healthz"] if get => text(StatusCode::OK, "ok"),
         ["pods"] if get => pods(server),
+        ["metrics"] if get => net::metrics(server).await,
+        ["net", what] => net::serve(server, what, request.method(), &Query::parse(request.uri().query())).await,
         ["stats", "summary"] if get => stats::summary(server).await,
         ["containerLogs", namespace, pod, container] if get => {
             logs::serve(server, namespace, pod, container, request.uri().query()).await

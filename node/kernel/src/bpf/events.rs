@@ -1,10 +1,12 @@
 //! The reader of the programs' events.
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use abi::event::Event;
 use abi::map;
 use aya::maps::{Map, MapData, MapError, RingBuf};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Error, table};
 
@@ -21,11 +23,20 @@ impl Events {
         ring.map(|ring| Events { ring }).map_err(|source: MapError| Error::Map {
             what: "open",
             map: map::EVENTS,
-            source: std::io::Error::other(source),
+            source: io::Error::other(source),
         })
     }
 
-    /// The next record; `None` until there is one, which the descriptor tells by becoming readable.
+    /// Blocks until there may be a record, for at most `patience_ms`.
+    pub fn wait(&self, patience_ms: u16) -> io::Result<()> {
+        let mut readable = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut readable, PollTimeout::from(patience_ms)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next record; `None` until there is one.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             let item = self.ring.next()?;
@@ -33,12 +44,6 @@ impl Events {
                 return Some(event);
             }
         }
-    }
-}
-
-impl AsRawFd for Events {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
     }
 }
 

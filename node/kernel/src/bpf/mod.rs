@@ -9,6 +9,7 @@ mod links;
 mod mapped;
 mod object;
 mod pod;
+mod seen;
 mod sys;
 mod table;
 
@@ -27,6 +28,7 @@ pub use events::{Events, event_of};
 pub use links::{PinnedLink, XdpMode};
 pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};
+pub use seen::{MapFill, ProgramUse, Seen, namespaces, now_s};
 pub use table::{Plain, Raw};
 
 use crate::netlink::{self, Netlink};

@@ -233,6 +233,10 @@ pub fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     info(fd)
 }
 
+pub fn prog_info(fd: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
+    info(fd)
+}
+
 pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
     info(fd)
 }

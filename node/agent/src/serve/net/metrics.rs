@@ -1,0 +1,68 @@
+//! The data plane in the text format of Prometheus.
+
+use std::fmt::Write as _;
+
+use abi::Counter;
+use kernel::bpf::Error;
+
+use super::{protocol, reasons};
+use crate::network::Network;
+
+/// Counters that are no drops.
+const OTHERS: [(Counter, &str, &str); 7] = [
+    (Counter::Forwarded, "forwarded", "Packets sent on to other nodes or outside."),
+    (Counter::Delivered, "delivered", "Packets given to local pods."),
+    (Counter::Passed, "passed", "Packets for or of the node's own stack."),
+    (Counter::NewFlow, "flows", "Translated flows opened."),
+    (Counter::SocketTranslated, "socket_translations", "Socket calls translated to a backend."),
+    (Counter::EventSuppressed, "events_suppressed", "Events that the rate held back."),
+    (Counter::EventLost, "events_lost", "Events for which the ring buffer had no room."),
+];
+
+pub(super) fn text(network: &Network) -> Result<String, Error> {
+    let seen = network.seen();
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |args: std::fmt::Arguments<'_>| {
+        let _ = writeln!(out, "{args}");
+    };
+    let counters = seen.counters()?;
+    line(format_args!("# HELP gannet_datapath_drops_total Packets dropped and calls refused, by reason."));
+    line(format_args!("# TYPE gannet_datapath_drops_total counter"));
+    for (number, value) in (0..).zip(&counters) {
+        if let Some((name, _)) = reasons::reason(number) {
+            line(format_args!("gannet_datapath_drops_total{{reason=\"{name}\"}} {value}"));
+        }
+    }
+    for (counter, name, help) in OTHERS {
+        let value = counters.get(counter as usize).copied().unwrap_or(0);
+        line(format_args!("# HELP gannet_datapath_{name}_total {help}"));
+        line(format_args!("# TYPE gannet_datapath_{name}_total counter"));
+        line(format_args!("gannet_datapath_{name}_total {value}"));
+    }
+    line(format_args!("# HELP gannet_datapath_service_connections_total Connections given to a backend, by frontend."));
+    line(format_args!("# TYPE gannet_datapath_service_connections_total counter"));
+    let services = network.seen().frontends()?;
+    let connects = seen.connects(services.iter().map(|(_, value)| value.id))?;
+    for ((key, _), connections) in services.iter().zip(connects) {
+        let (addr, port, proto) = (datapath::ip(key.addr), key.port.get(), protocol(key.proto));
+        line(format_args!(
+            "gannet_datapath_service_connections_total{{address=\"{addr}\",port=\"{port}\",protocol=\"{proto}\",scope=\"{}\"}} {connections}",
+            key.scope
+        ));
+    }
+    line(format_args!("# HELP gannet_datapath_map_entries Entries in use."));
+    line(format_args!("# TYPE gannet_datapath_map_entries gauge"));
+    let maps = seen.maps()?;
+    for map in &maps {
+        if let Some(entries) = map.entries {
+            line(format_args!("gannet_datapath_map_entries{{map=\"{}\"}} {entries}", map.name));
+        }
+    }
+    line(format_args!("# HELP gannet_datapath_map_limit Most entries, bytes for the event buffer."));
+    line(format_args!("# TYPE gannet_datapath_map_limit gauge"));
+    for map in &maps {
+        line(format_args!("gannet_datapath_map_limit{{map=\"{}\"}} {}", map.name, map.limit));
+    }
+    Ok(out)
+}

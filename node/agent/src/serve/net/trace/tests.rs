@@ -1,0 +1,43 @@
+use packet::host::world;
+
+use super::*;
+
+fn ask(from: &str, to: &str, proto: u8) -> Value {
+    let question = Question { from: from.parse().expect("address"), to: to.parse().expect("address and port"), proto };
+    trace(&world(), &question)
+}
+
+#[test]
+fn a_tcp_connection_to_a_service_is_translated_at_the_socket_to_one_of_its_backends() {
+    let answer = ask("10.244.1.2", "10.96.0.20:80", IPPROTO_TCP);
+    let (socket, packet) = (&answer["steps"][0], &answer["steps"][1]);
+    assert_eq!(socket["does"], "translates", "{answer}");
+    let backends = ["10.244.1.2:8080", "10.244.1.3:8080", "10.244.2.5:8080"];
+    assert!(backends.iter().any(|one| socket["backend"] == *one), "{answer}");
+    assert_eq!(packet["to"], socket["backend"], "{answer}");
+}
+
+#[test]
+fn a_datagram_to_another_nodes_pod_goes_to_that_node() {
+    let answer = ask("10.244.1.2", "10.244.2.9:53", IPPROTO_UDP);
+    assert_eq!((answer["verdict"].as_str(), answer["node"].as_str()), (Some("node"), Some("192.0.2.2")), "{answer}");
+}
+
+#[test]
+fn a_service_without_backends_is_refused_with_what_to_do() {
+    let answer = ask("10.244.1.2", "10.96.0.21:80", IPPROTO_TCP);
+    assert_eq!((answer["verdict"].as_str(), answer["reason"].as_str()), (Some("drop"), Some("refused-no-backend")));
+    assert!(answer["advice"].as_str().is_some_and(|text| text.contains("endpointslices")), "{answer}");
+}
+
+#[test]
+fn what_leaves_the_cluster_is_masqueraded() {
+    let answer = ask("10.244.1.2", "203.0.113.5:443", IPPROTO_TCP);
+    let source = answer["steps"][1]["sourceBecomes"].as_str().unwrap_or_default();
+    assert!(answer["verdict"] == "uplink" && source.starts_with("192.0.2.1:"), "{answer}");
+}
+
+#[test]
+fn a_sender_that_is_not_here_is_said_so() {
+    assert_eq!(ask("10.244.9.9", "10.96.0.20:80", IPPROTO_TCP)["verdict"], "none");
+}

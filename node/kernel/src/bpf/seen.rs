@@ -1,0 +1,231 @@
+//! What stands in the kernel, for people who look: tables, how full they are, programs and how often they ran. Reads only,
+//! from the pins, so that looking never waits for the owner of the data plane.
+use std::fs;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+use abi::map;
+use aya_obj::generated::{bpf_link_info, bpf_map_info};
+use packet::host::Memory;
+
+use super::links::Links;
+use super::table::{Plain, Table};
+use super::{Error, object, sys};
+use crate::netns;
+
+/// Types of maps (include/uapi/linux/bpf.h) whose entries can be counted.
+const HASH: u32 = 1;
+const ARRAY: u32 = 2;
+const LRU_HASH: u32 = 9;
+const LPM_TRIE: u32 = 11;
+/// Entries read by one call when counting.
+const BATCH: u32 = 4096;
+
+/// The pinned objects of one node.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pins: PathBuf,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    pub name: String,
+    /// Entries in use: of an array those that are not all zero; `None` for a kind that cannot be counted.
+    pub entries: Option<u64>,
+    /// Most entries, or bytes of a ring buffer.
+    pub limit: u32,
+    /// Memory the kernel charged for it.
+    pub bytes: u64,
+}
+
+/// An attached program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramUse {
+    /// Name of the pinned link.
+    pub link: String,
+    pub program: String,
+    pub program_id: u32,
+    /// `BPF_TCX_*` or `BPF_CGROUP_*` number of the attach type.
+    pub attach_type: u32,
+    /// Interface, for tcx.
+    pub ifindex: Option<u32>,
+    /// Runs and nanoseconds in them: zero unless `kernel.bpf_stats_enabled` is 1.
+    pub runs: u64,
+    pub run_ns: u64,
+    pub verified_instructions: u32,
+}
+
+impl Seen {
+    /// Those below `pin_dir` ([`super::Options::pin_dir`]).
+    pub fn new(pin_dir: &Path) -> Seen {
+        Seen { pins: pin_dir.join(abi::SCHEMA) }
+    }
+
+    /// Every pinned map, by name.
+    pub fn maps(&self) -> Result<Vec<MapFill>, Error> {
+        let mut names: Vec<String> = self.files()?.into_iter().filter(|name| name != "links").collect();
+        names.sort();
+        names.into_iter().map(|name| self.fill(name)).collect()
+    }
+
+    /// Every pinned attachment with its program.
+    pub fn programs(&self) -> Result<Vec<ProgramUse>, Error> {
+        let dir = self.pins.join("links");
+        let links = Links::new(dir.clone());
+        let mut names = links.names()?;
+        names.sort();
+        let read = |name: &str| {
+            let link: bpf_link_info = sys::link_info(sys::get(&dir.join(name))?.as_fd())?;
+            let program = sys::prog_info(sys::prog_by_id(link.prog_id)?.as_fd())?;
+            // SAFETY: the union holds plain integers; which of them count follows from the link's type (BPF_LINK_TYPE_TCX is 11).
+            let (ifindex, attach_type) = unsafe {
+                if link.type_ == 11 {
+                    let tcx = link.__bindgen_anon_1.tcx;
+                    (Some(tcx.ifindex), tcx.attach_type)
+                } else {
+                    (None, link.__bindgen_anon_1.cgroup.attach_type)
+                }
+            };
+            Ok(ProgramUse {
+                link: name.to_owned(),
+                program: text(&program.name),
+                program_id: link.prog_id,
+                attach_type,
+                ifindex,
+                runs: program.run_cnt,
+                run_ns: program.run_time_ns,
+                verified_instructions: program.verified_insns,
+            })
+        };
+        let fail = |name: &str| {
+            let name = name.to_owned();
+            move |source| Error::Link { what: "inspect", name, source }
+        };
+        names.iter().map(|name| read(name).map_err(fail(name))).collect()
+    }
+
+    /// The counters by their number in `abi::Counter`, summed over CPUs.
+    pub fn counters(&self) -> Result<Vec<u64>, Error> {
+        let map = object::open_map(&self.pins, map::COUNTERS)?;
+        let fail = |source| Error::Map { what: "read", map: map::COUNTERS, source };
+        (0..abi::COUNTERS).map(|index| sys::lookup_per_cpu(map.as_fd(), index).map_err(fail)).collect()
+    }
+
+    /// Connections that each Service port gave to a backend since its number was first used, by `ServiceValue::id`.
+    pub fn connects(&self, ids: impl IntoIterator<Item = u32>) -> Result<Vec<u64>, Error> {
+        let table = self.table::<u32, u64>(map::CONNECTS)?;
+        ids.into_iter().map(|id| Ok(table.get(&id)?.unwrap_or(0))).collect()
+    }
+
+    /// The Service table.
+    pub fn frontends(&self) -> Result<Vec<(abi::ServiceKey, abi::ServiceValue)>, Error> {
+        self.table(map::SERVICES)?.entries()
+    }
+
+    /// A copy of the live tables, for the packet code to run on.
+    pub fn tables(&self) -> Result<Memory, Error> {
+        let used = |entries: Vec<(u32, abi::Backend)>| {
+            entries.into_iter().filter(|(_, backend)| *backend != abi::Backend::default()).collect()
+        };
+        let slots = self.table::<u32, u32>(map::SLOTS)?.entries()?;
+        Ok(Memory {
+            config: self.table::<u32, abi::Config>(map::CONFIG)?.get(&0)?,
+            services: self.table(map::SERVICES)?.entries()?.into_iter().collect(),
+            slots: slots.into_iter().filter(|(_, id)| *id != 0).collect(),
+            backends: used(self.table(map::BACKENDS)?.entries()?),
+            affinity: std::cell::RefCell::new(self.table(map::AFFINITY)?.entries()?.into_iter().collect()),
+            flows: std::cell::RefCell::new(self.table(map::FLOWS)?.entries()?.into_iter().collect()),
+            pods: self.table(map::PODS)?.entries()?.into_iter().collect(),
+            veths: self.table(map::VETHS)?.entries()?.into_iter().collect(),
+            routes: self.table(map::ROUTES)?.entries()?.into_iter().collect(),
+            sources: self
+                .table::<abi::SourceKey, u32>(map::SOURCES)?
+                .entries()?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            ..Memory::default()
+        })
+    }
+
+    fn table<K: Plain, V: Plain>(&self, name: &'static str) -> Result<Table<K, V>, Error> {
+        Ok(Table::new(name, object::open_map(&self.pins, name)?))
+    }
+
+    fn files(&self) -> Result<Vec<String>, Error> {
+        let fail = |source| Error::Directory { path: self.pins.clone(), source };
+        let entries = fs::read_dir(&self.pins).map_err(fail)?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    }
+
+    fn fill(&self, name: String) -> Result<MapFill, Error> {
+        let read = || {
+            let fd = sys::get(&self.pins.join(&name))?;
+            let info = sys::map_info(fd.as_fd())?;
+            let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+            let bytes = told.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
+            Ok(MapFill {
+                name: name.clone(),
+                entries: count(fd.as_fd(), &info)?,
+                limit: info.max_entries,
+                bytes: bytes.unwrap_or(0),
+            })
+        };
+        read().map_err(|source| Error::Map { what: "inspect a", map: "pinned", source })
+    }
+}
+
+/// Entries in use.
+fn count(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info) -> std::io::Result<Option<u64>> {
+    if ![HASH, ARRAY, LRU_HASH, LPM_TRIE].contains(&info.type_) {
+        return Ok(None);
+    }
+    let mut keys = vec![0_u8; (BATCH * info.key_size) as usize];
+    let mut values = vec![0_u8; (BATCH * info.value_size) as usize];
+    let mut cursor = [0; sys::CURSOR];
+    let (mut first, mut more, mut used) = (true, true, 0);
+    while more {
+        let got;
+        (got, more) = sys::lookup_batch(map, &mut cursor, first, &mut keys, &mut values, BATCH)?;
+        first = false;
+        let size = info.value_size as usize;
+        let given = values.chunks_exact(size).take(got as usize);
+        used += given.filter(|bytes| info.type_ != ARRAY || bytes.iter().any(|byte| *byte != 0)).count() as u64;
+    }
+    Ok(Some(used))
+}
+
+fn text(name: &[std::ffi::c_char]) -> String {
+    name.iter().map(|c| *c as u8 as char).take_while(|c| *c != '\0').collect()
+}
+
+/// Seconds of the clock that the programs read.
+pub fn now_s() -> u32 {
+    // SAFETY: the call fills the struct that it is given.
+    let now = unsafe {
+        let mut now: nix::libc::timespec = std::mem::zeroed();
+        nix::libc::clock_gettime(nix::libc::CLOCK_MONOTONIC_COARSE, &raw mut now);
+        now
+    };
+    now.tv_sec as u32
+}
+
+/// Which addresses the namespaces bound in a folder have, by their cookies: events of socket calls name a namespace only.
+pub fn namespaces(dir: &Path) -> Vec<(u64, Vec<IpAddr>)> {
+    let look = |path: PathBuf| {
+        let found = netns::run_in(&path, || {
+            let addresses = nix::ifaddrs::getifaddrs().ok()?.filter_map(|one| {
+                let address = one.address?;
+                let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+                v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()))).filter(|ip| !ip.is_loopback())
+            });
+            Some((sys::netns_cookie().ok()?, addresses.collect()))
+        });
+        // It may end while one looks.
+        found.ok().flatten()
+    };
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    entries.filter_map(|entry| look(entry.ok()?.path())).collect()
+}
