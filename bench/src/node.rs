@@ -84,6 +84,7 @@ impl Node {
             netns: netns.clone(),
             ifname: "eth0".into(),
             addresses: vec![ip],
+            seat: 1 + u32::from(serial),
         })?;
         Ok(Pod { ip, netns })
     }

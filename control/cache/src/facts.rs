@@ -137,6 +137,7 @@ pub(crate) fn read(kind: Kind, namespace: &str, bytes: &[u8]) -> Result<Facts, s
         | Kind::Secret
         | Kind::ServiceAccount
         | Kind::Lease
+        | Kind::NetworkPolicy
         | Kind::ClusterRole => outline::<IgnoredAny, IgnoredAny>(kind, bytes, |_, _, _| {}),
     }
 }

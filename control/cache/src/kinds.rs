@@ -74,7 +74,8 @@ macro_rules! kinds {
 }
 
 use k8s_openapi::api::{
-    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, rbac::v1 as rbac,
+    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
+    networking::v1 as networking, rbac::v1 as rbac,
 };
 
 kinds! {
@@ -90,6 +91,7 @@ kinds! {
     Lease = coordination::Lease, namespaced, "/registry/coordination.k8s.io/leases/";
     Deployment = apps::Deployment, namespaced, "/registry/apps/deployments/";
     ReplicaSet = apps::ReplicaSet, namespaced, "/registry/apps/replicasets/";
+    NetworkPolicy = networking::NetworkPolicy, namespaced, "/registry/networking.k8s.io/networkpolicies/";
     ClusterRole = rbac::ClusterRole, cluster, "/registry/rbac.authorization.k8s.io/clusterroles/";
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cache::{Kind, Object, View};
+use cache::{Change, Kind, Object, View};
 use imbl::OrdMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use wire::fabric::{Endpoint, EndpointPort, EndpointState, Node, Protocol, Service, ServicePort, ServiceType};
 
+use crate::policy;
 use crate::state::{Epoch, State};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -25,7 +26,9 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
     let mut state = old_state.clone();
     state.epoch = Epoch(view.revision.0);
     let mut dirty = std::collections::BTreeSet::new();
-    for change in view.changes_since(old_view) {
+    let changes: Vec<Change> = view.changes_since(old_view).collect();
+    state.policy = policy::update(view, &changes, &old_state.policy);
+    for change in &changes {
         match change.kind {
             Kind::Node => match view.get::<core::Node>("", &change.key.name) {
                 Some(object) => put(&mut state.nodes, change.key.name.clone(), node(&object)),
@@ -45,6 +48,7 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
             | Kind::Lease
             | Kind::Deployment
             | Kind::ReplicaSet
+            | Kind::NetworkPolicy
             | Kind::ClusterRole => {}
         }
     }
@@ -74,6 +78,7 @@ fn compile_all(view: &View) -> State {
             .all::<core::Node>()
             .map(|object| (object.metadata.name.clone().unwrap_or_default(), Arc::new(node(&object))))
             .collect(),
+        policy: policy::compile(view),
     }
 }
 

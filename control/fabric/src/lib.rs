@@ -7,6 +7,7 @@
 
 pub mod compile;
 pub mod ledger;
+pub mod policy;
 pub mod state;
 
 pub use compile::compile;

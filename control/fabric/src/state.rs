@@ -1,11 +1,14 @@
 //! The fabric's state and the difference between two.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use wire::fabric::{Delta, Node, Service};
+
+use crate::policy::{self, Policies};
 
 /// The revision of the View that a state was compiled from. Equal epochs mean equal states, on every control plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +24,8 @@ pub struct State {
     pub nodes: OrdMap<String, Arc<Node>>,
     /// Services by `namespace/name`.
     pub services: OrdMap<String, Arc<Service>>,
+    /// Network policy.
+    pub policy: Policies,
 }
 
 impl State {
@@ -29,16 +34,43 @@ impl State {
         Delta { full: true, ..self.diff(&State::default()) }
     }
 
+    /// Everything that one node needs: the pods of others are left out.
+    pub fn full_for(&self, node: &str) -> Delta {
+        Delta { full: true, ..self.diff_for(&State::default(), node) }
+    }
+
+    /// What takes `old` to this state on one node.
+    pub fn diff_for(&self, old: &State, node: &str) -> Delta {
+        let mut delta = self.diff_common(old);
+        policy::diff_pods(old.policy.pods.get(node), self.policy.pods.get(node), &mut delta);
+        delta
+    }
+
     /// What takes `old` to this state. Records are whole.
     pub fn diff(&self, old: &State) -> Delta {
+        let mut delta = self.diff_common(old);
+        let nodes: BTreeSet<&String> = old.policy.pods.keys().chain(self.policy.pods.keys()).collect();
+        for node in nodes {
+            policy::diff_pods(old.policy.pods.get(node), self.policy.pods.get(node), &mut delta);
+        }
+        delta
+    }
+
+    /// All but the pods.
+    fn diff_common(&self, old: &State) -> Delta {
         let (nodes, deleted_nodes) = diff(&old.nodes, &self.nodes);
         let (services, deleted_services) = diff(&old.services, &self.services);
-        Delta { epoch: self.epoch.0, full: false, nodes, deleted_nodes, services, deleted_services }
+        let mut delta =
+            Delta { epoch: self.epoch.0, nodes, deleted_nodes, services, deleted_services, ..Delta::default() };
+        self.policy.diff(&old.policy, &mut delta);
+        delta
     }
 
     /// Whether both say the same, whatever their epochs.
     pub fn same_content(&self, other: &State) -> bool {
-        same(&self.nodes, &other.nodes) && same(&self.services, &other.services)
+        same(&self.nodes, &other.nodes)
+            && same(&self.services, &other.services)
+            && self.policy.same_content(&other.policy)
     }
 
     /// Takes a delta in: what a node does with it.
@@ -57,6 +89,10 @@ impl State {
         let services = delta.services.into_iter();
         self.services
             .extend(services.map(|service| (format!("{}/{}", service.namespace, service.name), Arc::new(service))));
+        self.policy.apply(
+            (delta.identities, delta.rulesets, delta.pods),
+            (&delta.deleted_identities, &delta.deleted_rulesets, &delta.deleted_pods),
+        );
     }
 }
 

@@ -56,7 +56,7 @@ fn endpoint(ip: &str, conditions: &str) -> String {
     )
 }
 
-fn objects(yaml: &str) -> Vec<Object> {
+pub(crate) fn objects(yaml: &str) -> Vec<Object> {
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(yaml).expect("the test's YAML parses");
     let documents = documents.into_iter().filter(|document| !document.is_null());
     documents
@@ -68,7 +68,7 @@ fn objects(yaml: &str) -> Vec<Object> {
         .collect()
 }
 
-fn view(objects: &[Object]) -> View {
+pub(crate) fn view(objects: &[Object]) -> View {
     let mut view = View::default();
     for object in objects {
         view.insert(object.clone());

@@ -221,9 +221,9 @@ async fn feed(
         let delta = match &known {
             // Before the first View is compiled there is nothing to say.
             None if state.epoch == Epoch::default() => None,
-            None => Some(state.full()),
+            None => Some(state.full_for(&node)),
             Some(known) if known.epoch == state.epoch => None,
-            Some(known) => Some(state.diff(known)),
+            Some(known) => Some(state.diff_for(known, &node)),
         };
         if let Some(delta) = delta {
             ledger.lock().0.sent(&node, state.epoch);

@@ -6,9 +6,16 @@
 
 pub mod balance;
 pub mod event;
+mod policy;
+
+pub use policy::{
+    CONNECTION_DENIED, CONNECTION_EGRESS, Connection, DIRECTION_EGRESS, DIRECTION_INGRESS, IDENTITY_ANY, IdentityKey,
+    MAX_CONNECTIONS, MAX_IDENTITIES, MAX_RULES, MAX_SEATS, RULE_ALLOW, RULE_ANY_PORT, RULE_ANY_PROTOCOL, RULE_DENY,
+    RULE_ONE_PORT, RuleKey, SEAT_EGRESS, SEAT_INGRESS, SeatValue, bank,
+};
 
 /// Version of every layout in this crate; maps are pinned under a folder of this name.
-pub const SCHEMA: &str = "v3";
+pub const SCHEMA: &str = "v4";
 
 /// An IPv4 or IPv6 address: 16 bytes in network order held as four words exactly as they lie in memory.
 /// IPv4 is stored v4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), so that one key type serves both families.
@@ -109,6 +116,11 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     pub const CONNECTS: &str = "CONNECTS";
     pub const SOURCES: &str = "SOURCES";
+    pub const GENERATION: &str = "GENERATION";
+    pub const SEATS: &str = "SEATS";
+    pub const IDENTITIES: &str = "IDENTITIES";
+    pub const RULES: &str = "RULES";
+    pub const CONNECTIONS: &str = "CONNECTIONS";
 }
 
 /// Names of the programs, as declared by `prog` and attached by `kernel`.
@@ -288,6 +300,8 @@ pub struct PodValue {
     pub mac: [u8; 6],
     /// MAC of the host-side veth.
     pub host_mac: [u8; 6],
+    /// Where [`map::SEATS`] has the pod's policy; never 0.
+    pub seat: u32,
 }
 
 /// Value of [`map::VETHS`], keyed by the host-side ifindex (u32): what the pod may send from. ANY: family not assigned.
@@ -298,6 +312,8 @@ pub struct VethValue {
     pub addr6: Addr,
     pub mac: [u8; 6],
     pub pad: [u8; 2],
+    /// As in [`PodValue`].
+    pub seat: u32,
 }
 
 /// Key of [`map::ROUTES`] (LPM trie): `prefix_len` counts bits of the 16-byte form (IPv4 /24 is 96 + 24).
@@ -429,6 +445,10 @@ pub enum Counter {
     DropKernel = 18,
     /// The flow table took no record.
     DropFlowTable = 19,
+    /// No policy of the receiving pod allows it.
+    DropPolicyIngress = 20,
+    /// No policy of the sending pod allows it.
+    DropPolicyEgress = 21,
     /// The client is in none of the Service's source ranges.
     DropSource = 31,
     /// Larger than the path after the outer header was added, and not to be fragmented.
@@ -451,8 +471,8 @@ const _: () = {
     assert!(size_of::<FlowValue>() == 48);
     assert!(size_of::<AffinityKey>() == 20);
     assert!(size_of::<AffinityValue>() == 8);
-    assert!(size_of::<PodValue>() == 16);
-    assert!(size_of::<VethValue>() == 40);
+    assert!(size_of::<PodValue>() == 20);
+    assert!(size_of::<VethValue>() == 44);
     assert!(size_of::<RouteKey>() == 20);
     assert!(size_of::<RouteValue>() == 20);
     assert!(size_of::<SourceKey>() == 40);

@@ -28,10 +28,16 @@ pub fn error<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
 #[inline(always)]
 fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<()> {
     let (l4, v6) = (s.packet.l4, s.packet.v6);
+    s.policy.quoted = false;
+    s.policy.ends = s.packet.tuple;
     let quote = if v6 { quote6(b, &mut s.key, l4 + 8)? } else { quote4(b, &mut s.key, l4 + 8)? };
+    s.policy.quoted = true;
+    s.policy.ends = s.key;
     if !t.flow(&s.key, &mut s.to) {
         return None;
     }
+    s.policy.ends.dst = s.to.dst;
+    s.policy.ends.dport = s.to.dport;
     let (pseudo, rest) = inside(b, &s.key, &s.to, &quote, v6)?;
     b.fix_transport(l4 + 2, if v6 { pseudo } else { 0 }, rest, false)?;
     // A router in between keeps its own address; the flow's other end gets the one under which it is known.

@@ -20,6 +20,7 @@ pub mod icmp;
 pub mod nat;
 pub mod parse;
 pub mod pipeline;
+pub mod policy;
 pub mod route;
 pub mod scratch;
 pub mod sctp;

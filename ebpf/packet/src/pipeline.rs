@@ -10,7 +10,8 @@ use crate::{
     conntrack::{self, Found},
     fragment,
     nat::difference,
-    parse::{Kind, Packet},
+    parse::{Kind, Packet, Unparsed},
+    policy,
     route::{self, Hop},
     service,
 };
@@ -100,10 +101,19 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
 #[inline(always)]
 pub fn to_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verdict {
     if !b.parse(s) {
-        return Verdict::Pass;
+        // The stack may have forwarded it, and pieces too small to be judged could be put together by the pod (RFC 1858).
+        return if s.unparsed == Unparsed::NotIp { Verdict::Pass } else { Verdict::Drop(Counter::DropMalformed) };
+    }
+    let whole = fragment::complete(t, s);
+    let translated = whole && answer(b, t, s);
+    s.place.hop = if t.pod(&s.packet.tuple.dst, &mut s.place.pod) { Hop::Pod } else { Hop::Outside };
+    if !whole && policy::is_guarded(t, s) {
+        return Verdict::Drop(Counter::DropFragment);
+    }
+    if !policy::admit(b, t, s, Origin::Stack, translated) {
+        return Verdict::Drop(s.refused);
     }
     t.count(Counter::Passed);
-    answer(b, t, s);
     Verdict::Pass
 }
 
@@ -162,7 +172,9 @@ pub fn to_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> 
     if !t.route(&s.packet.tuple.dst, r) || r.kind != ROUTE_OVERLAY && r.kind != ROUTE_NODE {
         return Verdict::Drop(Counter::DropNoRoute);
     }
-    answer(b, t, s);
+    if fragment::complete(t, s) {
+        answer(b, t, s);
+    }
     t.count(Counter::Forwarded);
     Verdict::Key { node: s.place.route.node, vni: cfg.vni }
 }
@@ -179,7 +191,7 @@ fn answer<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
     if s.packet.kind == Kind::Error {
         return b.error(t, s);
     }
-    fragment::complete(t, s) && t.flow(&s.packet.tuple, &mut s.to) && s.to.flags & FLOW_REPLY != 0 && b.rewrite(s)
+    t.flow(&s.packet.tuple, &mut s.to) && s.to.flags & FLOW_REPLY != 0 && b.rewrite(s)
 }
 
 /// The common path of everything that comes in: translate, then send on.
@@ -195,7 +207,12 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
             Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
             Found::New => match b.first(t, s, origin) {
                 First::Translate => {}
-                First::Plain => return route::send(b, t, cfg, s, false),
+                First::Plain => {
+                    if !policy::admit(b, t, s, origin, false) {
+                        return Verdict::Drop(s.refused);
+                    }
+                    return route::send(b, t, cfg, s, false);
+                }
                 First::Pass => return Verdict::Pass,
                 First::Drop => return Verdict::Drop(s.refused),
             },
@@ -205,6 +222,9 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
         }
     }
     route::find(t, &s.to.dst, &mut s.place);
+    if !policy::admit(b, t, s, origin, true) {
+        return Verdict::Drop(s.refused);
+    }
     let own = difference(&s.to.src, if s.packet.v6 { &cfg.node6 } else { &cfg.node4 }) == 0;
     route::send(b, t, cfg, s, own)
 }

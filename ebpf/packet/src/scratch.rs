@@ -5,6 +5,7 @@ use abi::{Backend, Counter, FlowKey, FlowValue, FragmentKey, RouteValue, Service
 use crate::{
     conntrack::Target,
     parse::{Packet, Unparsed},
+    policy::Work,
     route::Place,
 };
 
@@ -38,4 +39,5 @@ pub struct Scratch {
     /// A record in the way, and the tuple of its other direction.
     pub old: FlowValue,
     pub other: FlowKey,
+    pub policy: Work,
 }

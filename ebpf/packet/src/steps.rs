@@ -7,6 +7,7 @@
 use crate::{
     Buffer, Scratch, Tables, icmp, nat, parse,
     pipeline::{self, First, Origin},
+    policy::{self, Direction},
 };
 
 /// The steps of the pipeline that an implementation may put elsewhere. It must end up in the function named.
@@ -33,5 +34,11 @@ pub trait Steps<T: Tables>: Buffer + Sized {
     #[inline(always)]
     fn first(&mut self, t: &T, s: &mut Scratch, origin: Origin) -> First {
         pipeline::first(t, s, origin)
+    }
+
+    /// [`policy::judge`].
+    #[inline(always)]
+    fn judge(&mut self, t: &T, s: &mut Scratch, direction: Direction) -> bool {
+        policy::judge(t, s, direction)
     }
 }

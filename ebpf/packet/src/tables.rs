@@ -4,8 +4,8 @@
 //! more copy on a small stack, and its payload is undefined on the path without one, which the verifier sees.
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteValue, ServiceKey, ServiceValue, Source, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
+    FragmentValue, PodValue, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue,
 };
 
 /// The maps of [`abi::map`], and the clock. Shared by all CPUs, hence `&self` throughout; values are copies, because a
@@ -46,4 +46,16 @@ pub trait Tables {
     fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool;
     /// The longest matching prefix.
     fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool;
+
+    /// The generation of the policy tables; see [`abi::bank`].
+    fn generation(&self) -> u32;
+    /// The policy of a local pod, by its seat and the bank.
+    fn seat(&self, index: u32, value: &mut SeatValue) -> bool;
+    /// The class of peers of an address in a bank, `IDENTITY_ANY` for none.
+    fn identity(&self, bank: u32, addr: &Addr) -> u32;
+    /// The most specific rule for a key: `RULE_*`, 0 for none.
+    fn rule(&self, key: &RuleKey) -> u32;
+    fn connection(&self, key: &FlowKey, value: &mut Connection) -> bool;
+    /// Inserts or replaces. A table that takes it not costs the answers of a new connection.
+    fn set_connection(&self, key: &FlowKey, value: &Connection);
 }

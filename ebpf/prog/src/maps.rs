@@ -1,8 +1,8 @@
 //! The maps, by the names of `abi::map`.
 
 use abi::{
-    AffinityKey, AffinityValue, Backend, Config, FlowKey, FlowValue, FragmentKey, FragmentValue, PodValue, RouteValue,
-    ServiceKey, ServiceValue, SocketValue, VethValue,
+    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FlowValue, FragmentKey, FragmentValue, PodValue,
+    RouteValue, SeatValue, ServiceKey, ServiceValue, SocketValue, VethValue,
 };
 use aya_ebpf::{
     btf_maps::SkStorage,
@@ -41,6 +41,18 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(abi::event::EVENTS_BYTES, 0
 pub static GATES: PerCpuArray<abi::event::Gate> = PerCpuArray::with_max_entries(abi::event::GATES, 0);
 #[map]
 pub static CONNECTS: Array<u64> = Array::with_max_entries(abi::MAX_CONNECTS, 0);
+#[map]
+pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static SEATS: Array<SeatValue> = Array::with_max_entries(abi::MAX_SEATS, 0);
+/// The keys' words after the prefix length: bank and address.
+#[map]
+pub static IDENTITIES: LpmTrie<[u32; 5], u32> = LpmTrie::with_max_entries(abi::MAX_IDENTITIES, 0);
+/// The keys' words after the prefix length: bank, ruleset, identity, and the packet's.
+#[map]
+pub static RULES: LpmTrie<[u32; 4], u32> = LpmTrie::with_max_entries(abi::MAX_RULES, 0);
+#[map]
+pub static CONNECTIONS: LruHashMap<FlowKey, Connection> = LruHashMap::with_max_entries(abi::MAX_CONNECTIONS, 0);
 /// Working memory: programs at tc run to their end on one CPU with bottom halves off, so one element a CPU is enough.
 #[map]
 pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);

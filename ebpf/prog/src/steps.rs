@@ -5,6 +5,7 @@ use aya_ebpf::bindings::__sk_buff;
 use packet::{
     Scratch, Steps, icmp, nat, parse,
     pipeline::{self, First, Origin},
+    policy::{self, Direction},
 };
 
 use crate::{event, skb::Skb, tables::Maps};
@@ -78,6 +79,15 @@ pub extern "C" fn step_report(skb: *mut __sk_buff, what: u32) -> u32 {
     event::packet(skb, what) as u32
 }
 
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_judge(memory: *mut Memory, direction: u32, now_s: u32) -> u32 {
+    // SAFETY: as in `step_parse`.
+    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+    let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
+    policy::judge(&Maps { now_s }, s, direction) as u32
+}
+
 impl Steps<Maps> for Skb {
     #[inline(always)]
     fn parse(&mut self, s: &mut Scratch) -> bool {
@@ -111,5 +121,14 @@ impl Steps<Maps> for Skb {
             2 => First::Pass,
             _ => First::Drop,
         }
+    }
+
+    #[inline(always)]
+    fn judge(&mut self, t: &Maps, s: &mut Scratch, direction: Direction) -> bool {
+        let direction = match direction {
+            Direction::Ingress => 0,
+            Direction::Egress => 1,
+        };
+        step_judge(memory(s), direction, t.now_s) != 0
     }
 }

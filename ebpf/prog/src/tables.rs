@@ -3,8 +3,9 @@
 use core::arch::asm;
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
+    FragmentValue, IdentityKey, PodValue, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source,
+    SourceKey, VethValue,
 };
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
 use packet::Tables;
@@ -159,5 +160,46 @@ impl Tables for Maps {
         let found =
             unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<RouteValue>().as_ref() };
         copy(value, found)
+    }
+
+    #[inline(always)]
+    fn generation(&self) -> u32 {
+        maps::GENERATION.get(0).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn seat(&self, index: u32, value: &mut SeatValue) -> bool {
+        copy(value, maps::SEATS.get(index))
+    }
+
+    #[inline(always)]
+    fn identity(&self, bank: u32, addr: &Addr) -> u32 {
+        let key = IdentityKey { prefix_len: 160, bank, addr: *addr };
+        let map = (&raw const maps::IDENTITIES).cast_mut().cast();
+        // SAFETY: the map's key and value have the sizes of IdentityKey and u32, and the value is copied at once.
+        unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<u32>().as_ref() }
+            .copied()
+            .unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn rule(&self, key: &RuleKey) -> u32 {
+        let map = (&raw const maps::RULES).cast_mut().cast();
+        // SAFETY: as in `identity`, with RuleKey.
+        unsafe { bpf_map_lookup_elem(map, (&raw const *key).cast_mut().cast()).cast::<u32>().as_ref() }
+            .copied()
+            .unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn connection(&self, key: &FlowKey, value: &mut Connection) -> bool {
+        // SAFETY: as in `service`.
+        copy(value, unsafe { maps::CONNECTIONS.get(key) })
+    }
+
+    #[inline(always)]
+    fn set_connection(&self, key: &FlowKey, value: &Connection) {
+        // A full table evicts; the connection is then judged by its next opening packet.
+        let _ = maps::CONNECTIONS.insert(key, value, 0);
     }
 }

@@ -17,6 +17,7 @@ mod host_port;
 pub mod maglev;
 mod observed;
 mod plan;
+pub mod policy;
 mod state;
 mod topology;
 
@@ -31,7 +32,7 @@ pub use observed::{Cursors, Observed};
 pub use plan::{Plan, Step};
 pub use state::{
     Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service, ServiceName, Stale,
-    State,
+    State, concerns_services,
 };
 
 #[cfg(test)]

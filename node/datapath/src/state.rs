@@ -7,6 +7,8 @@ use std::num::NonZeroU16;
 use ipnet::IpNet;
 use wire::fabric;
 
+use crate::policy;
+
 /// Number of a fabric state: the revision of the store it was compiled from. 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
@@ -17,6 +19,7 @@ pub struct State {
     pub epoch: Epoch,
     pub nodes: BTreeMap<String, Node>,
     pub services: BTreeMap<ServiceName, Service>,
+    pub policy: policy::Policy,
 }
 
 /// A node as others reach it.
@@ -143,6 +146,9 @@ impl fmt::Display for Rejected {
         match &self.record {
             Record::Node(name) => write!(f, "node {name:?}: {}", self.fault),
             Record::Service(name) => write!(f, "service {name:?}: {}", self.fault),
+            Record::Identity(prefix) => write!(f, "identity of {prefix:?}: {}", self.fault),
+            Record::Ruleset(number) => write!(f, "ruleset {number}: {}", self.fault),
+            Record::Pod(name) => write!(f, "policy of pod {name:?}: {}", self.fault),
         }
     }
 }
@@ -152,6 +158,12 @@ impl fmt::Display for Rejected {
 pub enum Record {
     Node(String),
     Service(String),
+    /// By its prefix.
+    Identity(String),
+    /// By its number.
+    Ruleset(u32),
+    /// A pod's policy, by the pod.
+    Pod(String),
 }
 
 /// Why a record was refused.
@@ -175,6 +187,15 @@ pub enum Fault {
 pub struct Stale {
     pub have: Epoch,
     pub got: Epoch,
+}
+
+/// Whether a delta says anything about nodes or Services.
+pub fn concerns_services(delta: &fabric::Delta) -> bool {
+    delta.full
+        || !delta.nodes.is_empty()
+        || !delta.deleted_nodes.is_empty()
+        || !delta.services.is_empty()
+        || !delta.deleted_services.is_empty()
 }
 
 impl State {
@@ -222,6 +243,7 @@ impl State {
                 }
             }
         }
+        self.policy.apply(delta, &before.policy, &mut rejected);
         Ok(rejected)
     }
 }

@@ -9,6 +9,8 @@ mod host;
 mod network;
 #[path = "cluster/pods.rs"]
 mod pods;
+#[path = "cluster/policies.rs"]
+mod policies;
 #[path = "cluster/refusals.rs"]
 mod refusals;
 #[path = "cluster/seeing.rs"]
@@ -44,6 +46,9 @@ const SCENARIOS: &[Scenario] = &[
     ("services-answer", network::services_answer),
     ("names-resolve", network::names_resolve),
     ("network-is-seen", seeing::network_is_seen),
+    ("policies-hold", policies::policies_hold),
+    ("policies-cut-connections", policies::policies_cut_connections),
+    ("policies-hold-from-the-start", policies::policies_hold_from_the_start),
     ("no-rules-are-ours", network::no_rules_are_ours),
     ("mistakes-are-told", refusals::mistakes_are_told),
     ("missing-image-is-told", refusals::missing_image_is_told),

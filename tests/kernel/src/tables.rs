@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use abi::{AffinityKey, AffinityValue, FlowKey, FlowValue, FragmentKey, FragmentValue, map};
+use abi::{
+    AffinityKey, AffinityValue, Connection, FlowKey, FlowValue, FragmentKey, FragmentValue, IdentityKey, RuleKey, map,
+};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -31,7 +33,31 @@ pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
     for key in &memory.sources {
         sources.insert(&lpm_trie::Key::new(key.prefix_len, Raw(key.source)), 1, 0)?;
     }
-    Ok(())
+    policy(bpf, memory)
+}
+
+/// Fills the policy tables, whatever they hold. As on a node, what packets see changes last.
+pub fn policy(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
+    let found = bpf.map_mut(map::IDENTITIES).context(map::IDENTITIES)?;
+    let mut identities = lpm_trie::LpmTrie::<&mut MapData, [u32; 5], u32>::try_from(found)?;
+    let stale: Vec<_> = identities.keys().collect::<Result<_, _>>()?;
+    stale.iter().try_for_each(|key| identities.remove(key))?;
+    for (IdentityKey { prefix_len, bank, addr }, number) in &memory.identities {
+        let [a, b, c, d] = addr.0;
+        identities.insert(&lpm_trie::Key::new(*prefix_len, [*bank, a, b, c, d]), number, 0)?;
+    }
+    let found = bpf.map_mut(map::RULES).context(map::RULES)?;
+    let mut rules = lpm_trie::LpmTrie::<&mut MapData, [u32; 4], u32>::try_from(found)?;
+    let stale: Vec<_> = rules.keys().collect::<Result<_, _>>()?;
+    stale.iter().try_for_each(|key| rules.remove(key))?;
+    for (RuleKey { prefix_len, bank, ruleset, identity, direction, proto, port }, action) in &memory.rules {
+        let [high, low] = port.0.to_ne_bytes();
+        let packet = u32::from_ne_bytes([*direction, *proto, high, low]);
+        rules.insert(&lpm_trie::Key::new(*prefix_len, [*bank, *ruleset, *identity, packet]), action, 0)?;
+    }
+    let seats = (0..abi::MAX_SEATS).map(|index| (index, memory.seats.get(&index).copied().unwrap_or_default()));
+    array(bpf, map::SEATS, seats)?;
+    array(bpf, map::GENERATION, [(0, memory.generation)])
 }
 
 fn array<T: Plain + 'static>(bpf: &mut Ebpf, name: &str, values: impl IntoIterator<Item = (u32, T)>) -> Result<()> {
@@ -71,6 +97,7 @@ pub fn clear<K: Plain + Ord + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name:
 /// Empties what the programs write.
 pub fn reset(bpf: &mut Ebpf) -> Result<()> {
     clear::<FlowKey, FlowValue>(bpf, map::FLOWS)?;
+    clear::<FlowKey, Connection>(bpf, map::CONNECTIONS)?;
     clear::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS)?;
     clear::<AffinityKey, AffinityValue>(bpf, map::AFFINITY)
 }

@@ -1,13 +1,17 @@
 //! The same packets on the same tables through `packet` on the host and through the object in the kernel: verdicts, bytes and
 //! records are equal, for every tcx program.
 
-use abi::{AffinityKey, AffinityValue, Config, FlowKey, FlowValue, FragmentKey, FragmentValue, map, program};
+use abi::{
+    AffinityKey, AffinityValue, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue, map,
+    program,
+};
 use aya::Ebpf;
 use kernel_tests::{
     load::{self, Inputs},
     run, tables,
 };
-use packet::host::{Dice, Memory, apply, step, world};
+use packet::Verdict;
+use packet::host::{Dice, Memory, apply, guard_at_random, step, world};
 
 /// Seeds, and packets for each.
 const SEEDS: u64 = 16;
@@ -40,6 +44,8 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
     let affinity = tables::read::<AffinityKey, AffinityValue>(bpf, map::AFFINITY).expect("AFFINITY reads");
     assert_eq!(flows, *memory.flows.borrow(), "flows {at}");
     assert_eq!(fragments, *memory.fragments.borrow(), "fragments {at}");
+    let connections = tables::read::<FlowKey, Connection>(bpf, map::CONNECTIONS).expect("CONNECTIONS reads");
+    assert_eq!(connections, *memory.connections.borrow(), "connections {at}");
     assert_eq!(affinity, *memory.affinity.borrow(), "affinity {at}");
 }
 
@@ -48,7 +54,7 @@ fn host_and_kernel_agree_on_every_packet() {
     let mut bpf = open();
     let usual = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
     let seeds = std::env::var(SEEDS_VARIABLE).map_or(usual, |number| number.parse().expect("a number of seeds"));
-    let mut seen = [0_u32; 7];
+    let (mut seen, mut denied) = ([0_u32; 7], [0_u32; 2]);
     for seed in 0..seeds {
         let mut memory = world();
         // Other seeds for the choices, and other paces of time.
@@ -57,6 +63,11 @@ fn host_and_kernel_agree_on_every_packet() {
         tables::fill(&mut bpf, &memory).expect("the maps take the tables");
         let mut dice = Dice(seed);
         for i in 0..PACKETS {
+            // Every other world has policies, and they change.
+            if seed % 2 == 1 && i % 100 == 50 {
+                guard_at_random(&mut memory, &mut dice);
+                tables::policy(&mut bpf, &memory).expect("the maps take the policies");
+            }
             let before = step(&memory, &mut dice, 1_000 + i * (seed as u32 % 7));
             let at = format!("at packet {i} of seed {seed}: {before:02x?}");
             let got = run::step(&bpf, &before).unwrap_or_else(|e| panic!("{e:#} {at}"));
@@ -65,12 +76,16 @@ fn host_and_kernel_agree_on_every_packet() {
             assert_eq!(got.words, run::words(verdict), "{verdict:?} {at}");
             assert_eq!(got.frame, host.frame.0, "bytes {at}");
             seen[got.words[0] as usize] += 1;
+            denied[0] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyIngress));
+            denied[1] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyEgress));
             if i % 50 == 0 {
                 compare(&bpf, &memory, &at);
             }
         }
         compare(&bpf, &memory, &format!("after seed {seed}"));
     }
+    println!("denied: {denied:?}");
+    assert!(denied.iter().all(|n| u64::from(*n) > 2 * seeds), "policies deny in and out: {denied:?}");
     println!("pass, drop, peer, neigh, tunnel, key, redirect: {seen:?}");
     assert!(seen.iter().all(|n| u64::from(*n) > 2 * seeds), "every verdict is met often: {seen:?}");
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
+    FragmentValue, IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, RouteKey, RouteValue, RuleKey, SeatValue,
+    ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 
 use crate::{Buffer, Steps, Tables, checksum};
@@ -90,6 +91,11 @@ pub struct Memory {
     pub veths: BTreeMap<u32, VethValue>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
     pub sources: BTreeSet<SourceKey>,
+    pub generation: u32,
+    pub seats: BTreeMap<u32, SeatValue>,
+    pub identities: BTreeMap<IdentityKey, u32>,
+    pub rules: BTreeMap<RuleKey, u32>,
+    pub connections: RefCell<BTreeMap<FlowKey, Connection>>,
     pub counters: RefCell<BTreeMap<Counter, u64>>,
 }
 
@@ -98,6 +104,24 @@ fn fill<T>(value: &mut T, found: Option<T>) -> bool {
     let Some(found) = found else { return false };
     *value = found;
     true
+}
+
+/// The first `bits` of an address.
+fn mask(addr: &Addr, bits: u32) -> Addr {
+    let mut words = addr.0;
+    for (i, word) in words.iter_mut().enumerate() {
+        let kept = bits.saturating_sub(32 * i as u32).min(32);
+        let mask = u32::MAX.checked_shl(32 - kept).unwrap_or(0);
+        *word &= mask.to_be();
+    }
+    Addr(words)
+}
+
+/// A rule's key shortened as the map compares it.
+fn shorten(key: &RuleKey, prefix_len: u32) -> RuleKey {
+    let proto = if prefix_len > RULE_ANY_PROTOCOL { key.proto } else { 0 };
+    let port = key.port.get() & u16::MAX.checked_shl(RULE_ONE_PORT - prefix_len).unwrap_or(0);
+    RuleKey { prefix_len, proto, port: abi::Be16::new(port), ..*key }
 }
 
 /// Whether an address lies in a prefix.
@@ -191,5 +215,32 @@ impl Tables for Memory {
     fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool {
         let matching = self.routes.iter().filter(|(key, _)| contains(key, addr));
         fill(value, matching.max_by_key(|(key, _)| key.prefix_len).map(|(_, route)| *route))
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// As in an array map, an unwritten seat is all zero.
+    fn seat(&self, index: u32, value: &mut SeatValue) -> bool {
+        fill(value, (index < abi::MAX_SEATS).then(|| self.seats.get(&index).copied().unwrap_or_default()))
+    }
+
+    fn identity(&self, bank: u32, addr: &Addr) -> u32 {
+        let key = |bits| IdentityKey { prefix_len: 32 + bits, bank, addr: mask(addr, bits) };
+        (0..=128).rev().find_map(|bits| self.identities.get(&key(bits))).copied().unwrap_or(0)
+    }
+
+    fn rule(&self, key: &RuleKey) -> u32 {
+        let mut lengths = (RULE_ANY_PROTOCOL..=RULE_ONE_PORT).rev();
+        lengths.find_map(|bits| self.rules.get(&shorten(key, bits))).copied().unwrap_or(0)
+    }
+
+    fn connection(&self, key: &FlowKey, value: &mut Connection) -> bool {
+        fill(value, self.connections.borrow().get(key).copied())
+    }
+
+    fn set_connection(&self, key: &FlowKey, value: &Connection) {
+        self.connections.borrow_mut().insert(*key, *value);
     }
 }

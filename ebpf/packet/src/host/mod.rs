@@ -3,12 +3,14 @@
 
 mod balancer;
 mod frame;
+mod guard;
 mod memory;
 mod traffic;
 mod world;
 
 pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
 pub use frame::{Fragment, Spec, check, icmp_error};
+pub use guard::{Rule, guard, guard_at_random};
 pub use memory::{Frame, Memory};
 pub use traffic::{Dice, Hook, Step, apply, step};
 pub use world::{UPLINK, VNI, pod_mac, v4, v6, world};

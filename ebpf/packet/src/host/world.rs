@@ -35,7 +35,7 @@ pub fn pod_mac(n: u32) -> [u8; 6] {
     [0x0a, 0, 0, 0, 1, n as u8]
 }
 
-/// The cluster. Local pods 2 and 3 sit behind interfaces 12 and 13.
+/// The cluster. Local pods 2 and 3 sit behind interfaces 12 and 13, on seats 2 and 3. No policy selects them.
 pub fn world() -> Memory {
     let mut m = Memory {
         config: Some(Config {
@@ -56,9 +56,9 @@ pub fn world() -> Memory {
     m.now_s.set(1_000);
     for n in [2, 3] {
         let (addr4, addr6) = (addr(&format!("10.244.1.{n}")), addr(&format!("fd00:1::{n}")));
-        let pod = PodValue { ifindex: 10 + n, mac: pod_mac(n), host_mac: [0x0e, 0, 0, 0, 1, n as u8] };
+        let pod = PodValue { ifindex: 10 + n, mac: pod_mac(n), host_mac: [0x0e, 0, 0, 0, 1, n as u8], seat: n };
         m.pods.extend([(addr4, pod), (addr6, pod)]);
-        m.veths.insert(10 + n, VethValue { addr4, addr6, mac: pod_mac(n), pad: [0; 2] });
+        m.veths.insert(10 + n, VethValue { addr4, addr6, mac: pod_mac(n), pad: [0; 2], seat: n });
     }
     for (prefix, len, kind, node) in [
         ("10.244.1.0", 24, ROUTE_LOCAL_PODS, ""),

@@ -1,6 +1,6 @@
 //! Which pod has which address, remembered over restarts in `network.json`. The kernel's tables are the truth about
 //! what stands; the file adds who it is for, and where the circle of addresses stands.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -42,11 +42,14 @@ pub struct Lease {
     /// Empty when only the kernel remembers the pod.
     #[serde(default)]
     pub container_id: String,
-    /// `namespace/name`, for people.
+    /// `namespace/name`: whose policy holds. Empty when only the kernel remembers the pod.
     #[serde(default)]
     pub pod: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_ports: Vec<HostPort>,
+    /// Where the kernel's tables have the pod's policy.
+    #[serde(default)]
+    pub seat: u32,
 }
 
 impl Leases {
@@ -74,18 +77,26 @@ impl Leases {
     }
 
     /// Takes the kernel's word for which pods stand: others are dropped, unknown ones are taken up.
-    pub fn reconcile(&mut self, attached: &[(String, Vec<IpAddr>)]) {
-        self.pods.retain(|name, _| attached.iter().any(|(other, _)| other == name));
-        for (name, addresses) in attached {
+    pub fn reconcile(&mut self, attached: &[(String, Vec<IpAddr>, u32)]) {
+        self.pods.retain(|name, _| attached.iter().any(|(other, ..)| other == name));
+        for (name, addresses, seat) in attached {
             let Some(ip) = addresses.first() else { continue };
             let lease = self.pods.entry(name.clone()).or_insert_with(|| Lease {
                 ip: *ip,
                 container_id: String::new(),
                 pod: String::new(),
                 host_ports: Vec::new(),
+                seat: *seat,
             });
             lease.ip = *ip;
+            lease.seat = *seat;
         }
+    }
+
+    /// The lowest seat that no pod has; `None` if all are taken.
+    pub fn free_seat(&self) -> Option<u32> {
+        let taken: BTreeSet<u32> = self.pods.values().map(|lease| lease.seat).collect();
+        (1..datapath::policy::SEATS).find(|seat| !taken.contains(seat))
     }
 
     /// Whether a pod has the address.

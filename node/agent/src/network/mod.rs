@@ -11,6 +11,7 @@ mod host_port;
 mod ipam;
 mod lease;
 mod plane;
+mod policy;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +33,8 @@ use plane::{Command, Plane};
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Commands waiting for the data plane; senders wait when it is full.
 const COMMANDS: usize = 64;
+/// How long a pod waits for the fabric to say what its policy is; mostly it has, before the runtime asks for the interface.
+pub const POLICY_WAIT: Duration = Duration::from_secs(10);
 
 /// What the network needs to know at its start.
 #[derive(Clone, Debug)]
@@ -71,6 +75,12 @@ pub enum Error {
     PortMapping(String),
     #[error("CNI request has no {0}")]
     Missing(&'static str),
+    #[error(
+        "the control plane has not yet said which network policies select pod {0}; without them it may not send or receive"
+    )]
+    PolicyUnknown(String),
+    #[error("all {} places for pods are taken", datapath::policy::SEATS - 1)]
+    Seats,
     #[error("no attachment of container {0} stands")]
     NotAttached(String),
     #[error(transparent)]
@@ -169,9 +179,21 @@ impl Network {
         self.ask(|reply| Command::SetPodCidr(cidr, reply)).await
     }
 
-    /// CNI ADD: returns when the pod's interface is up and its address is programmed. Repeating it is fine.
+    /// CNI ADD: returns when the pod's policy is live, its interface is up and its address is programmed. Repeating it is fine. It
+    /// waits up to [`POLICY_WAIT`] for the fabric to say what the pod's policy is.
     pub async fn attach(&self, request: AttachRequest) -> Result<AttachReply, Error> {
-        self.ask(|reply| Command::Attach(request, reply)).await
+        let mut status = self.status.clone();
+        let deadline = tokio::time::sleep(POLICY_WAIT);
+        tokio::pin!(deadline);
+        loop {
+            let seen = status.borrow_and_update().epoch_applied;
+            let result = self.ask(|reply| Command::Attach(request.clone(), reply)).await;
+            let Err(Error::PolicyUnknown(_)) = result else { return result };
+            tokio::select! {
+                () = &mut deadline => return result,
+                later = status.wait_for(|status| status.epoch_applied != seen) => if later.is_err() { return Err(Error::Stopped) },
+            }
+        }
     }
 
     /// CNI DEL: absent is fine.

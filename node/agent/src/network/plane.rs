@@ -13,6 +13,7 @@ use wire::fabric::Delta;
 use super::host_port::{self, HostPort};
 use super::ipam::Pool;
 use super::lease::{Lease, Leases};
+use super::policy::{Guard, is_known};
 use super::{Error, GATEWAY, NetworkConfig, NetworkStatus, pin_dir};
 
 /// Where a command's answer goes.
@@ -38,8 +39,13 @@ pub struct Plane {
     datapath: Datapath,
     state: State,
     observed: Observed,
+    guard: Guard,
     /// A write failed half way: what the tables hold must be read again.
     doubtful: bool,
+    /// The folded policy may not be live.
+    policy_stale: bool,
+    /// The folded nodes and Services, or what the node knows of itself, may not be live.
+    services_stale: bool,
     local: Local,
     pool: Option<Pool>,
     leases: Leases,
@@ -64,6 +70,7 @@ impl Plane {
             gateway: IpAddr::V4(GATEWAY),
         })?;
         let observed = datapath.observe()?;
+        let guard = Guard::open(&datapath)?;
         let lease_file = config.data_dir.join("network.json");
         let mut leases = Leases::load(&lease_file)?;
         leases.reconcile(&datapath.attached_pods()?);
@@ -80,7 +87,10 @@ impl Plane {
             datapath,
             state: State::default(),
             observed,
+            guard,
             doubtful: false,
+            policy_stale: true,
+            services_stale: true,
             local,
             pool: None,
             leases,
@@ -132,12 +142,38 @@ impl Plane {
                 self.dns.upsert(service);
             }
         }
+        self.policy_stale |= datapath::policy::concerns(delta);
+        self.services_stale |= datapath::concerns_services(delta);
         self.commit()?;
         Ok(self.state.epoch)
     }
 
-    /// Makes the folded state live.
+    /// Makes the folded policy live for the pods that stand or are about to.
+    fn commit_policy(&mut self) -> Result<(), Error> {
+        let dns = self.local.dns.map(|dns| dns.server.ip());
+        self.policy_stale = true;
+        self.guard.commit(&self.datapath, &self.state, &self.leases, dns)?;
+        self.policy_stale = false;
+        Ok(())
+    }
+
+    /// Makes the folded state live: policy before Services, so that nobody is sent where he may not go.
     fn commit(&mut self) -> Result<(), Error> {
+        if self.policy_stale {
+            self.commit_policy()?;
+        }
+        if self.services_stale {
+            self.commit_services()?;
+            self.services_stale = false;
+        }
+        self.status.send_modify(|status| {
+            status.epoch_applied = self.state.epoch.0;
+            status.updated = Some(process::now());
+        });
+        Ok(())
+    }
+
+    fn commit_services(&mut self) -> Result<(), Error> {
         if self.doubtful {
             self.observed = self.datapath.observe()?;
             self.doubtful = false;
@@ -161,11 +197,7 @@ impl Plane {
             tracing::debug!(epoch = self.state.epoch.0, steps = plan.steps.len(), "tables written");
         }
         let checks = Arc::new(datapath::health_checks(&self.state, &self.local.node_name));
-        self.status.send_modify(|status| {
-            status.epoch_applied = self.state.epoch.0;
-            status.updated = Some(process::now());
-            status.health_checks = checks;
-        });
+        self.status.send_modify(|status| status.health_checks = checks);
         Ok(())
     }
 
@@ -180,6 +212,7 @@ impl Plane {
         }
         self.pool = Some(Pool::new(cidr, self.leases.last)?);
         self.local.pod_cidrs = vec![cidr];
+        self.services_stale = true;
         self.leases.pod_cidr = Some(cidr);
         tracing::info!(%cidr, "pod addresses");
         Ok(self.leases.save(&self.lease_file)?)
@@ -193,23 +226,29 @@ impl Plane {
         }
         let host_ports = request.port_mappings.iter().map(HostPort::parse).collect::<Result<Vec<_>, _>>()?;
         let pool = self.pool.as_mut().ok_or(Error::NoPodCidr)?;
-        let ip = match self.leases.pods.get(&name) {
-            Some(lease) => lease.ip,
+        let lease = match self.leases.pods.get(&name) {
+            Some(lease) => lease.clone(),
             None => {
-                let leases = &self.leases;
-                let ip = pool.take(|ip| leases.uses(ip))?;
                 let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
-                let lease = Lease { ip, container_id: request.container_id.clone(), pod, host_ports };
+                if !is_known(&self.state, &pod, &request.pod_uid) {
+                    return Err(Error::PolicyUnknown(pod));
+                }
+                let leases = &self.leases;
+                let seat = leases.free_seat().ok_or(Error::Seats)?;
+                let ip = pool.take(|ip| leases.uses(ip))?;
+                let lease = Lease { ip, container_id: request.container_id.clone(), pod, host_ports, seat };
                 self.leases.last = pool.last();
-                self.leases.pods.insert(name.clone(), lease);
+                self.leases.pods.insert(name.clone(), lease.clone());
                 self.leases.save(&self.lease_file)?;
-                ip
+                lease
             }
         };
-        let link = pod_link(&name, request, ip);
-        match self.attach_link(&link) {
+        let link = pod_link(&name, request, &lease);
+        // Without a policy in the tables there is no interface, and without an interface no packet.
+        let result = self.commit_policy().and_then(|()| self.attach_link(&link));
+        match result {
             Ok(attached) => {
-                tracing::info!(pod = format!("{}/{}", request.pod_namespace, request.pod_name), %ip, interface = name, "pod attached");
+                tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod attached");
                 Ok(reply(&link, &attached))
             }
             Err(e) => {
@@ -238,6 +277,7 @@ impl Plane {
             return Ok(());
         }
         self.local.host_ports = wanted;
+        self.services_stale = true;
         self.commit()
     }
 
@@ -246,6 +286,7 @@ impl Plane {
         self.datapath.detach_pod(&name)?;
         if let Some(lease) = self.leases.pods.remove(&name) {
             self.leases.save(&self.lease_file)?;
+            self.commit_policy()?;
             tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod detached");
         }
         self.commit_host_ports()
@@ -255,7 +296,7 @@ impl Plane {
         let name = host_ifname(&request.container_id, &request.ifname)?;
         let gone = || Error::NotAttached(request.container_id.clone());
         let lease = self.leases.pods.get(&name).ok_or_else(gone)?;
-        let link = pod_link(&name, request, lease.ip);
+        let link = pod_link(&name, request, lease);
         let attached = self.datapath.check_pod(&link)?.ok_or_else(gone)?;
         Ok(reply(&link, &attached))
     }
@@ -293,13 +334,14 @@ impl Plane {
     }
 }
 
-fn pod_link(name: &str, request: &AttachRequest, ip: IpAddr) -> PodLink {
+fn pod_link(name: &str, request: &AttachRequest, lease: &Lease) -> PodLink {
     let ifname = if request.ifname.is_empty() { "eth0" } else { &request.ifname };
     PodLink {
         host_ifname: name.to_owned(),
         netns: PathBuf::from(&request.netns),
         ifname: ifname.to_owned(),
-        addresses: vec![ip],
+        addresses: vec![lease.ip],
+        seat: lease.seat,
     }
 }
 

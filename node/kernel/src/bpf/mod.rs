@@ -9,6 +9,7 @@ mod links;
 mod mapped;
 mod object;
 mod pod;
+mod policy;
 mod seen;
 mod sys;
 mod table;
@@ -119,6 +120,7 @@ pub struct Datapath {
     sources: Table<abi::SourceKey, u32>,
     pods: Table<abi::Addr, abi::PodValue>,
     veths: Table<u32, abi::VethValue>,
+    policy: policy::Tables,
 }
 
 impl Datapath {
@@ -152,6 +154,7 @@ impl Datapath {
             sources: Table::new(map::SOURCES, object::open_map(&pins, map::SOURCES)?),
             pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
             veths: Table::new(map::VETHS, object::open_map(&pins, map::VETHS)?),
+            policy: policy::Tables::open(&pins)?,
             object,
             netlink,
             options,

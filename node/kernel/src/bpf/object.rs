@@ -16,7 +16,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 15] = [
+pub const SHAPES: [Shape; 20] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -32,6 +32,11 @@ pub const SHAPES: [Shape; 15] = [
     (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
     (map::EVENTS, 0, 0, abi::event::EVENTS_BYTES),
     (map::CONNECTS, 4, 8, abi::MAX_CONNECTS),
+    (map::GENERATION, 4, 4, 1),
+    (map::SEATS, 4, size_of::<abi::SeatValue>(), abi::MAX_SEATS),
+    (map::IDENTITIES, size_of::<abi::IdentityKey>(), 4, abi::MAX_IDENTITIES),
+    (map::RULES, size_of::<abi::RuleKey>(), 4, abi::MAX_RULES),
+    (map::CONNECTIONS, size_of::<abi::FlowKey>(), size_of::<abi::Connection>(), abi::MAX_CONNECTIONS),
 ];
 
 /// Loaded programs and the descriptors of their maps.

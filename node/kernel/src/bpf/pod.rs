@@ -30,6 +30,8 @@ pub struct PodLink {
     pub ifname: String,
     /// At most one of each family.
     pub addresses: Vec<IpAddr>,
+    /// Where the pod's policy stands; not 0, below `abi::MAX_PODS`, no other pod's.
+    pub seat: u32,
 }
 
 /// An attached pod.
@@ -67,14 +69,14 @@ impl Datapath {
         self.links.remove(&link_name(program::TO_POD, host_ifname))
     }
 
-    /// Every attached pod: host-side interface and addresses.
-    pub fn attached_pods(&self) -> Result<Vec<(String, Vec<IpAddr>)>, Error> {
+    /// Every attached pod: host-side interface, addresses and seat.
+    pub fn attached_pods(&self) -> Result<Vec<(String, Vec<IpAddr>, u32)>, Error> {
         let veths = self.veths.entries()?;
         let links = self.netlink.links()?.into_iter().filter(|link| is_ours(&link.name));
         let found = links.filter_map(|link| {
             let (_, veth) = veths.iter().find(|(index, _)| *index == link.index)?;
             let set = [veth.addr4, veth.addr6].into_iter().filter(|ip| *ip != Addr::ANY);
-            Some((link.name, set.map(datapath::ip).collect()))
+            Some((link.name, set.map(datapath::ip).collect(), veth.seat))
         });
         Ok(found.collect())
     }
@@ -90,7 +92,7 @@ impl Datapath {
         let has = inside.addresses(&pod.ifname)?;
         let entries = pod.addresses.iter().all(|ip| {
             let entry = self.pods.get(&datapath::addr(*ip));
-            entry.is_ok_and(|entry| entry == Some(pod_value(&host, eth.mac)))
+            entry.is_ok_and(|entry| entry == Some(pod_value(pod, &host, eth.mac)))
         });
         let veth = self.veths.get(&host.index)? == Some(veth_value(pod, eth.mac));
         let whole =
@@ -123,7 +125,7 @@ impl Datapath {
         self.netlink.set_up(name)?;
         self.inside(pod, host_mac)?;
         for ip in &pod.addresses {
-            self.pods.put(&datapath::addr(*ip), &pod_value(&host, pod_mac))?;
+            self.pods.put(&datapath::addr(*ip), &pod_value(pod, &host, pod_mac))?;
             let route = Route { source: self.source(*ip), ..Route::on_link(IpNet::from(*ip), name) };
             self.netlink.replace_route(&route)?;
             self.netlink.replace_neighbour(&Neighbour { address: *ip, mac: pod_mac, dev: name.to_owned() })?;
@@ -252,8 +254,8 @@ fn mac_of(name: &str, side: u8) -> Mac {
     Mac([0x02, a, b, c, d, e])
 }
 
-fn pod_value(host: &Link, pod_mac: Mac) -> PodValue {
-    PodValue { ifindex: host.index, mac: pod_mac.0, host_mac: host.mac.0 }
+fn pod_value(pod: &PodLink, host: &Link, pod_mac: Mac) -> PodValue {
+    PodValue { ifindex: host.index, mac: pod_mac.0, host_mac: host.mac.0, seat: pod.seat }
 }
 
 fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
@@ -261,5 +263,5 @@ fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
         let ip = pod.addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
         ip.map_or(Addr::ANY, datapath::addr)
     };
-    VethValue { addr4: of(true), addr6: of(false), mac: mac.0, pad: [0; 2] }
+    VethValue { addr4: of(true), addr6: of(false), mac: mac.0, pad: [0; 2], seat: pod.seat }
 }

@@ -67,6 +67,14 @@ unsafe impl Plain for abi::balance::Config {}
 unsafe impl Plain for abi::balance::Traffic {}
 // SAFETY: an array of what is plain has no padding either.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+// SAFETY: as above.
+unsafe impl Plain for abi::SeatValue {}
+// SAFETY: as above.
+unsafe impl Plain for abi::IdentityKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::RuleKey {}
+// SAFETY: as above.
+unsafe impl Plain for abi::Connection {}
 
 /// A plain value for aya's own maps, whose trait abi does not know.
 #[repr(transparent)]
@@ -109,6 +117,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
     pub fn remove(&self, key: &K) -> Result<(), Error> {
         let removed = sys::delete(self.fd(), bytes(std::slice::from_ref(key)));
         removed.map(drop).map_err(|e| self.fail("delete from", e))
+    }
+
+    /// Removes many entries; absent is fine.
+    pub fn remove_all(&self, keys: &[K]) -> Result<(), Error> {
+        keys.iter().try_for_each(|key| self.remove(key))
     }
 
     /// Writes many entries, in order.

@@ -11,4 +11,5 @@ mod world;
 mod lifecycle;
 mod node_port;
 mod pods;
+mod policy;
 mod services;

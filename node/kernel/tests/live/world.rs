@@ -1,11 +1,12 @@
 //! A cluster of namespaces: an underlay bridge, nodes on it, an outside host, pods on the nodes.
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use datapath::{Dns, Local, Observed, State};
+use datapath::{Dns, Local, Observed, State, policy};
 use ipnet::IpNet;
 use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
 use kernel::{Attached, Datapath, Options, PodLink, cgroup, mount, netns};
@@ -43,6 +44,8 @@ pub struct Node {
     pub datapath: Option<Datapath>,
     pub observed: Observed,
     pub local: Local,
+    /// Pods whose policy the fabric knows.
+    pub seats: BTreeMap<String, u32>,
     pods: u8,
 }
 
@@ -115,6 +118,7 @@ impl World {
             netns: netns.clone(),
             ifname: "eth0".into(),
             addresses: vec![ip],
+            seat: 1 + u32::from(serial),
         };
         let attached = self.nodes[node].datapath().attach_pod(&link).unwrap();
         Pod { node, ip, netns, link, attached }
@@ -199,6 +203,7 @@ impl World {
             datapath: Some(datapath),
             observed,
             local,
+            seats: BTreeMap::new(),
             pods: 0,
         }
     }
@@ -241,6 +246,9 @@ impl Node {
     }
 
     fn commit(&mut self, state: &State) {
+        let desired = policy::compile(&state.policy, &self.seats, None);
+        let steps = policy::diff(&desired, &self.datapath().observe_policy().unwrap());
+        self.datapath().apply_policy(&steps).unwrap();
         let desired = datapath::compile(state, &self.local);
         let plan = datapath::diff(&desired, &self.observed);
         self.datapath().apply(&plan).unwrap();

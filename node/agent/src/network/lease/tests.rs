@@ -6,7 +6,13 @@ use crate::network::host_port::{self, Protocol};
 fn lease(ip: &str, id: &str) -> Lease {
     let port = |number| NonZeroU16::new(number).unwrap();
     let web = HostPort { ip: None, protocol: Protocol::Tcp, port: port(8080), container_port: port(80) };
-    Lease { ip: ip.parse().unwrap(), container_id: id.into(), pod: "default/web".into(), host_ports: vec![web] }
+    Lease {
+        ip: ip.parse().unwrap(),
+        container_id: id.into(),
+        pod: "default/web".into(),
+        host_ports: vec![web],
+        seat: 3,
+    }
 }
 
 #[test]
@@ -32,14 +38,15 @@ fn the_kernel_says_what_stands() {
     leases.pods.insert("gone".into(), lease("10.244.1.2", "a"));
     leases.pods.insert("stays".into(), lease("10.244.1.3", "b"));
     let standing = vec![
-        ("stays".to_owned(), vec!["10.244.1.3".parse().unwrap()]),
-        ("unknown".to_owned(), vec!["10.244.1.4".parse().unwrap()]),
+        ("stays".to_owned(), vec!["10.244.1.3".parse().unwrap()], 3),
+        ("unknown".to_owned(), vec!["10.244.1.4".parse().unwrap()], 1),
     ];
     leases.reconcile(&standing);
     assert_eq!(leases.pods.keys().collect::<Vec<_>>(), ["stays", "unknown"]);
     assert_eq!(leases.pods["stays"].container_id, "b");
     let targets: Vec<String> = host_port::all(&leases).iter().map(|port| port.target.to_string()).collect();
     assert_eq!(targets, ["10.244.1.3:80"]);
+    assert_eq!(leases.free_seat(), Some(2));
     assert!(leases.uses("10.244.1.4".parse().unwrap()));
     assert!(!leases.uses("10.244.1.2".parse().unwrap()));
 }

@@ -1,0 +1,136 @@
+//! Classes: peers that no policy tells apart, numbered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::Key;
+use ipnet::IpNet;
+
+use super::names::number;
+use super::pods::Facts;
+use super::rules::Rules;
+
+/// Prefix of the record of the nodes' DNS server.
+const DNS: &str = "dns";
+
+/// What a peer is to the policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// Terms that it matches, in order.
+    pub terms: Vec<usize>,
+    /// Blocks that it is in, in order.
+    pub blocks: Vec<usize>,
+    /// What it calls the ports that rules of egress name: name, protocol, number.
+    pub ports: Vec<(String, u8, u16)>,
+}
+
+impl Class {
+    /// Whether it is nothing to anybody.
+    fn is_empty(&self) -> bool {
+        self.terms.is_empty() && self.blocks.is_empty() && self.ports.is_empty()
+    }
+
+    /// Says it all, whatever else the policies name.
+    fn text(&self, rules: &Rules) -> String {
+        let mut text = String::new();
+        let mut parts: Vec<&str> = self.terms.iter().map(|index| rules.terms[*index].text.as_str()).collect();
+        parts.extend(self.blocks.iter().map(|index| rules.blocks[*index].text.as_str()));
+        parts.sort_unstable();
+        for part in parts {
+            text.push_str(part);
+            text.push('\n');
+        }
+        for (name, protocol, number) in &self.ports {
+            writeln!(text, "{name}/{protocol} is {number}").expect("a String takes everything");
+        }
+        text
+    }
+}
+
+/// Every class with its number.
+#[derive(Debug, Default)]
+pub struct Classes {
+    pub numbers: BTreeMap<Class, u32>,
+    /// The prefixes that blocks name, with their classes.
+    prefixes: BTreeMap<IpNet, Class>,
+    /// Names and protocols of ports that rules of egress name.
+    names: BTreeSet<(String, u8)>,
+}
+
+impl Classes {
+    /// Finds and numbers them.
+    pub fn new(rules: &Rules, facts: &BTreeMap<Key, Arc<Facts>>) -> Classes {
+        let names = rules.names_outward().map(|(name, protocol)| (name.to_owned(), protocol)).collect();
+        let nets: BTreeSet<IpNet> =
+            rules.blocks.iter().flat_map(|block| block.except.iter().chain([&block.net])).copied().collect();
+        let prefixes = nets.into_iter().map(|net| {
+            let blocks = rules.blocks.iter().enumerate().filter(|(_, block)| block.contains_all(&net));
+            (net, Class { blocks: blocks.map(|(index, _)| index).collect(), ..Class::default() })
+        });
+        let mut classes = Classes { numbers: BTreeMap::new(), prefixes: prefixes.collect(), names };
+        let mut found: BTreeSet<Class> = classes.prefixes.values().cloned().collect();
+        for facts in facts.values() {
+            if facts.is_dns {
+                found.insert(classes.of(facts, None, rules));
+            }
+            found.extend(facts.ips.iter().map(|ip| classes.of(facts, Some(*ip), rules)));
+        }
+        found.retain(|class| !class.is_empty());
+        let found: Vec<(Class, String)> = found.into_iter().map(|class| (class.clone(), class.text(rules))).collect();
+        let numbers = number(found.iter().map(|(_, text)| text.as_str()));
+        classes.numbers = found.iter().map(|(class, text)| (class.clone(), numbers[text.as_str()])).collect();
+        classes
+    }
+
+    /// The class of a pod at one of its addresses.
+    fn of(&self, facts: &Facts, ip: Option<IpAddr>, rules: &Rules) -> Class {
+        let named = facts.ports.iter().filter(|(name, protocol, _)| self.names.contains(&(name.clone(), *protocol)));
+        Class { terms: facts.terms.clone(), ports: named.cloned().collect(), ..stranger(ip, rules) }
+    }
+
+    fn number(&self, class: &Class) -> u32 {
+        self.numbers.get(class).copied().unwrap_or(0)
+    }
+
+    /// The numbers by prefix; addresses that are not there have none.
+    pub fn identities(&self, rules: &Rules, facts: &BTreeMap<Key, Arc<Facts>>) -> BTreeMap<String, u32> {
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for (net, class) in &self.prefixes {
+            found.insert(net.to_string(), self.number(class));
+        }
+        // Two pods with one address: the one that goes is out of it, and two that stay are both nobody.
+        let mut owners: BTreeMap<IpAddr, Vec<&Facts>> = BTreeMap::new();
+        for facts in facts.values() {
+            if facts.is_dns {
+                let number = self.number(&self.of(facts, None, rules));
+                if number != 0 {
+                    found.insert(DNS.to_owned(), number);
+                }
+            }
+            facts.ips.iter().for_each(|ip| owners.entry(*ip).or_default().push(facts));
+        }
+        for (ip, mut claims) in owners {
+            if claims.len() > 1 {
+                claims.retain(|facts| !facts.is_terminating);
+            }
+            let nobody = stranger(Some(ip), rules);
+            let class = match claims.as_slice() {
+                [owner] => self.of(owner, Some(ip), rules),
+                _ => nobody.clone(),
+            };
+            if class != nobody {
+                found.insert(IpNet::from(ip).to_string(), self.number(&class));
+            }
+        }
+        found
+    }
+}
+
+/// The class of an address that is no pod's.
+fn stranger(ip: Option<IpAddr>, rules: &Rules) -> Class {
+    let Some(ip) = ip else { return Class::default() };
+    let blocks = rules.blocks.iter().enumerate().filter(|(_, block)| block.contains(ip));
+    Class { blocks: blocks.map(|(index, _)| index).collect(), ..Class::default() }
+}
