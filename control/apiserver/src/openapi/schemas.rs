@@ -1,6 +1,7 @@
 //! Schemas of the kinds: built-in ones from the table, custom ones from their definitions.
 
 use super::custom;
+use ::describe::Descriptions;
 use api::{
     Gvk, Schema,
     schema::{Body, Definition, Field, Scalar, Type, definitions},
@@ -79,11 +80,12 @@ impl<'a> Defined<'a> {
             self.custom.values().flat_map(|resource| custom::schemas(resource, dialect)).collect();
         custom.sort_by(|a, b| a.0.cmp(&b.0));
         let mut custom = custom.into_iter().peekable();
+        let texts = Descriptions::unpack();
         for definition in definitions().iter().filter(|definition| self.built_in.contains(definition.name)) {
             while let Some((name, schema)) = custom.next_if(|(name, _)| name.as_str() < definition.name) {
                 tell(&name, schema);
             }
-            tell(definition.name, write(definition, dialect));
+            tell(definition.name, write(definition, &texts, dialect));
         }
         custom.for_each(|(name, schema)| tell(&name, schema));
     }
@@ -129,7 +131,7 @@ fn reach_type(kind: &'static Type, found: &mut BTreeSet<&'static str>) {
     }
 }
 
-fn write(definition: &'static Definition, dialect: Dialect) -> Value {
+fn write(definition: &'static Definition, texts: &Descriptions, dialect: Dialect) -> Value {
     let mut out = match &definition.body {
         // Values of any type, not objects of any fields.
         Body::Scalar(Scalar::Any) if definition.name.starts_with(ANY_VALUE) => json!({}),
@@ -138,9 +140,12 @@ fn write(definition: &'static Definition, dialect: Dialect) -> Value {
             let mut out = json!({"type": "object"});
             if !fields.is_empty() {
                 let is_kind = !definition.kinds.is_empty();
-                let properties: Map<String, Value> =
-                    fields.iter().map(|field| (field.name.to_owned(), write_field(field, is_kind, dialect))).collect();
-                out["properties"] = Value::Object(properties);
+                let property = |field: &'static Field| {
+                    let text = texts.of_field(definition.name, field.name);
+                    let text = text.or_else(|| describe(field.name).filter(|_| is_kind));
+                    (field.name.to_owned(), write_field(field, is_kind, text, dialect))
+                };
+                out["properties"] = Value::Object(fields.iter().map(property).collect());
             }
             let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
             if !required.is_empty() {
@@ -155,10 +160,14 @@ fn write(definition: &'static Definition, dialect: Dialect) -> Value {
             .iter()
             .map(|kind| json!({"group": kind.group, "version": kind.version, "kind": kind.kind}))
             .collect();
+        // Lists have no text of their own.
         out["description"] = match kind.kind.strip_suffix("List") {
             Some(item) if !item.is_empty() => json!(format!("{} is a list of {item} objects.", kind.kind)),
             Some(_) | None => json!(format!("{} is a kind of {}.", kind.kind, kind.api_version())),
         };
+    }
+    if let Some(text) = texts.of(definition.name) {
+        out["description"] = json!(text);
     }
     if let Some(map_type) = definition.map_type {
         out["x-kubernetes-map-type"] = json!(map_type);
@@ -179,7 +188,7 @@ pub(super) fn describe(field: &str) -> Option<&'static str> {
     })
 }
 
-fn write_field(field: &'static Field, of_kind: bool, dialect: Dialect) -> Value {
+fn write_field(field: &'static Field, of_kind: bool, text: Option<&str>, dialect: Dialect) -> Value {
     let mut out = write_type(&field.kind, dialect);
     let mut beside = Map::new();
     let mut extend = |name: &str, value: Option<Value>| {
@@ -192,9 +201,7 @@ fn write_field(field: &'static Field, of_kind: bool, dialect: Dialect) -> Value 
     extend("x-kubernetes-list-type", field.list_type.map(Value::from));
     extend("x-kubernetes-list-map-keys", (!field.map_keys.is_empty()).then(|| json!(field.map_keys)));
     extend("x-kubernetes-map-type", field.map_type.map(Value::from));
-    if of_kind {
-        extend("description", describe(field.name).map(Value::from));
-    }
+    extend("description", text.map(Value::from));
     if dialect == Dialect::V3 {
         let zero = match &field.kind {
             Type::Named(_) if of_kind && matches!(field.name, "metadata" | "spec" | "status") => Some(json!({})),
