@@ -64,6 +64,13 @@ impl Standing {
     pub fn plan(&mut self, desired: &Desired, now_s: u32, drain_s: u32) -> Plan {
         let mut plan = Plan::default();
         let mut later = Later::default();
+        // First, because a server that comes back to life for another address would be asked for this one again.
+        let gone: Vec<VipKey> = self.vips.keys().filter(|key| !desired.services.contains_key(key)).copied().collect();
+        for key in gone {
+            let Some(placed) = self.vips.remove(&key) else { continue };
+            plan.writes.push(Write::Row(placed.row, Vip { state: VIP_USED, ..placed.vip(&key) }));
+            later.removed.push((key, placed));
+        }
         for (key, service) in &desired.services {
             let placed = self
                 .enlist(desired, service, &mut plan.writes)
@@ -71,12 +78,6 @@ impl Standing {
             if let Err(fault) = placed {
                 plan.faults.push((*key, fault));
             }
-        }
-        let gone: Vec<VipKey> = self.vips.keys().filter(|key| !desired.services.contains_key(key)).copied().collect();
-        for key in gone {
-            let Some(placed) = self.vips.remove(&key) else { continue };
-            plan.writes.push(Write::Row(placed.row, Vip { state: VIP_USED, ..placed.vip(&key) }));
-            later.removed.push((key, placed));
         }
         self.judge(desired, &mut plan.writes);
         for (key, placed) in &mut self.vips {

@@ -49,7 +49,7 @@ pub struct Standing {
 
 impl Standing {
     /// From what the tables hold. Records are not read, so every address whose slots remember a change may have records of
-    /// any backend that no slot names.
+    /// any backend.
     pub fn recover(content: &Content) -> Standing {
         let mut vips = BTreeMap::new();
         let mut rows = Rows::default();
@@ -67,9 +67,8 @@ impl Standing {
             vips.insert(key, Placed { row: *row, number: vip.number, base, by_client, changed_s, slots, named });
         }
         let backends: BTreeMap<u32, Backend> = content.backends.iter().copied().collect();
-        let named: BTreeSet<u32> = vips.values().flat_map(|placed: &Placed| placed.named.iter().copied()).collect();
-        for placed in vips.values_mut().filter(|placed| placed.remembers()) {
-            placed.named.extend(backends.keys().filter(|id| !named.contains(id)));
+        for placed in vips.values_mut().filter(|placed: &&mut Placed| placed.remembers()) {
+            placed.named.extend(backends.keys());
         }
         Standing {
             id_of: backends.iter().map(|(id, backend)| (backend.addr, *id)).collect(),

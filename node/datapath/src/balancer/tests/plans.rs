@@ -108,6 +108,9 @@ fn answer(m: &BalancerMemory, vip: u8, sport: u16, flags: u8) -> u8 {
     }
 }
 
+/// Of [`answers`] those of the addresses for TCP.
+const CONNECTIONS: usize = 160;
+
 /// What packets of many flows get, opening ones and others.
 fn answers(m: &BalancerMemory) -> Vec<u8> {
     let of = |vip| (1_000..1_040).flat_map(move |sport| [SYN, ACK].map(|flags| answer(m, vip, sport, flags)));
@@ -138,6 +141,15 @@ proptest! {
             let desired = desired(&services.into_iter().collect::<Vec<_>>());
             let writes = world.plan(&desired);
             let before = answers(&world.memory);
+            // A server that comes back to life gets the connections again that slots remember as his, until these change.
+            let dead = |id: &u32| world.memory.backends.get(id).is_some_and(|backend| backend.flags == 0);
+            let revived: Vec<u8> = writes
+                .iter()
+                .filter_map(|write| match write {
+                    Write::Backend(id, backend) if dead(id) => Some(backend.addr.v4_octets()[3]),
+                    _ => None,
+                })
+                .collect();
             let mut seen = Vec::new();
             for write in &writes {
                 store(&mut world.memory, *write);
@@ -147,8 +159,11 @@ proptest! {
             }
             let after = answers(&world.memory);
             for (write, seen) in seen {
-                for (i, got) in seen.iter().enumerate() {
-                    prop_assert!(*got == before[i] || *got == after[i], "{got} of {i} after {write:?}");
+                // The third address is for datagrams: while a second change is written within the time in which they
+                // count as from before the first, those without a record may go a third way.
+                for (i, got) in seen.iter().enumerate().take(CONNECTIONS) {
+                    let fits = *got == before[i] || *got == after[i] || revived.contains(got);
+                    prop_assert!(fits, "{got} of {i} after {write:?}");
                 }
             }
             prop_assert!(world.plan(&desired).is_empty(), "a second plan has nothing to do");
