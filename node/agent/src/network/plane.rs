@@ -315,6 +315,7 @@ impl Plane {
         let found = datapath::differences(&datapath::diff(&desired, &self.observed), &desired, &self.observed);
         if repair && !found.is_empty() {
             tracing::warn!(count = found.len(), "tables differed and are mended");
+            self.services_stale = true;
             self.commit()?;
         }
         Ok(found)
