@@ -70,5 +70,5 @@ fn the_last_look_is_over_every_kind() {
         reconcile::Action::Finalize { gone, .. } => Some(gone.iter().map(Gvr::qualified).collect::<Vec<_>>().join(" ")),
         _ => None,
     });
-    expect!["pods services endpoints endpointslices.discovery.k8s.io configmaps secrets serviceaccounts leases.coordination.k8s.io deployments.apps replicasets.apps events"].assert_eq(&gone.expect("it is finalized"));
+    expect!["pods services endpoints endpointslices.discovery.k8s.io configmaps secrets serviceaccounts leases.coordination.k8s.io deployments.apps replicasets.apps networkpolicies.networking.k8s.io events"].assert_eq(&gone.expect("it is finalized"));
 }
