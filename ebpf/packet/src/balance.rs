@@ -6,7 +6,7 @@
 //! and only there, each flow gets a record when it is first seen.
 
 use abi::{
-    Addr, BACKEND_ALIVE, Be16, Counter, FlowKey, FragmentKey, FragmentValue, IPPROTO_TCP,
+    BACKEND_ALIVE, Be16, Counter, FlowKey, FragmentKey, FragmentValue, IPPROTO_TCP,
     balance::{Backend, Config, Gate, MAX_ROWS, OUTER_FIRST, OUTER_TTL, PROBES, Traffic, VIP_BY_CLIENT, VIP_LIVE, Vip},
 };
 
@@ -285,11 +285,4 @@ fn ethernet<B: Buffer>(b: &mut B, cfg: &Config, kind: u16) -> Option<()> {
     ];
     b.set_words::<3>(0, words)?;
     b.set_half(12, kind)
-}
-
-/// A source that outer headers may have.
-#[inline(always)]
-pub fn has_source(cfg: &Config, backend: &Addr) -> bool {
-    let source = if backend.is_v4() { &cfg.source4 } else { &cfg.source6 };
-    difference(source, &Addr::ANY) != 0
 }

@@ -25,7 +25,6 @@ fn backend(m: &BalancerMemory, mut frame: Frame) -> u8 {
 #[test]
 fn the_outer_header_is_whole() {
     let m = balancer_world();
-    let inner = tcp(1, 1, 1_000, 0x10);
     let mut outers = std::collections::BTreeSet::new();
     for sport in 1_000..1_100 {
         let inner = tcp(1, 1, sport, 0x10);
@@ -49,7 +48,6 @@ fn the_outer_header_is_whole() {
     }
     assert!(outers.len() >= 3, "all backends have flows");
     assert!(m.flows.borrow().is_empty(), "steady slots need no record");
-    let _ = inner;
 }
 
 #[test]
