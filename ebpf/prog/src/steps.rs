@@ -1,4 +1,9 @@
 //! The steps that are functions of their own. They are global, so the verifier takes each by itself, for any arguments.
+//!
+//! Each finds the working memory in its map by itself: a function's argument may be plain memory only, and kernels before 6.4 take
+//! no key of a map from there.
+
+use core::arch::asm;
 
 use abi::event::{EVENT_FLOW, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_UPLINK};
 use aya_ebpf::bindings::__sk_buff;
@@ -8,56 +13,49 @@ use packet::{
     policy::{self, Direction},
 };
 
-use crate::{event, skb::Skb, tables::Maps};
+use crate::{event, maps::SCRATCH, skb::Skb, tables::Maps};
 
-/// A [`Scratch`] as the verifier is to see it in a signature: so many bytes.
-#[repr(C)]
-pub struct Memory([u64; size_of::<Scratch>().div_ceil(8)]);
-
-/// The same memory under the other name.
+/// Lends the working memory to the next step: the compiler must take it for changed by that.
 #[inline(always)]
-fn memory(s: &mut Scratch) -> *mut Memory {
-    (&raw mut *s).cast()
+fn lend(s: &mut Scratch) {
+    // SAFETY: copies a register to itself. That the address is seen here is what counts.
+    unsafe { asm!("{0} = {0}", in(reg) &raw mut *s, options(nostack, preserves_flags)) };
 }
 
-/// # Safety
-/// `memory` is null or came from [`memory`], and its `Scratch` is not used until the function returns.
+/// The working memory that a caller lent.
 #[inline(always)]
-unsafe fn scratch<'a>(memory: *mut Memory) -> Option<&'a mut Scratch> {
-    // SAFETY: by the contract above.
-    unsafe { memory.cast::<Scratch>().as_mut() }
+fn borrowed<'a>() -> Option<&'a mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: as in `tc::open`; the callers below hold it exclusively, and leave it alone until the step returns.
+    Some(unsafe { &mut *scratch })
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_parse(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
-    // SAFETY: the callers below pass a Scratch that they hold exclusively.
-    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+extern "C" fn step_parse(skb: *mut __sk_buff) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
     parse::parse(&Skb(skb), s) as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_error(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
-    // SAFETY: as in `step_parse`.
-    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+extern "C" fn step_error(skb: *mut __sk_buff) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
     // An error refreshes nothing, so it needs no clock.
     icmp::error(&mut Skb(skb), &Maps { now_s: 0 }, s) as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_rewrite(skb: *mut __sk_buff, memory: *mut Memory) -> u32 {
-    // SAFETY: as in `step_parse`.
-    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+extern "C" fn step_rewrite(skb: *mut __sk_buff) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
     nat::rewrite(&mut Skb(skb), &s.packet, &s.to).is_some() as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_first(memory: *mut Memory, origin: u32, now_s: u32) -> u32 {
-    // SAFETY: as in `step_parse`.
-    let Some(s) = (unsafe { scratch(memory) }) else { return 3 };
+extern "C" fn step_first(origin: u32, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 3 };
     let origin = match origin {
         0 => Origin::Pod,
         1 => Origin::Uplink,
@@ -81,9 +79,8 @@ pub extern "C" fn step_report(skb: *mut __sk_buff, what: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_judge(memory: *mut Memory, direction: u32, now_s: u32) -> u32 {
-    // SAFETY: as in `step_parse`.
-    let Some(s) = (unsafe { scratch(memory) }) else { return 0 };
+extern "C" fn step_judge(direction: u32, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
     let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
     policy::judge(&Maps { now_s }, s, direction) as u32
 }
@@ -91,17 +88,20 @@ extern "C" fn step_judge(memory: *mut Memory, direction: u32, now_s: u32) -> u32
 impl Steps<Maps> for Skb {
     #[inline(always)]
     fn parse(&mut self, s: &mut Scratch) -> bool {
-        step_parse(self.0, memory(s)) != 0
+        lend(s);
+        step_parse(self.0) != 0
     }
 
     #[inline(always)]
     fn error(&mut self, _t: &Maps, s: &mut Scratch) -> bool {
-        step_error(self.0, memory(s)) != 0
+        lend(s);
+        step_error(self.0) != 0
     }
 
     #[inline(always)]
     fn rewrite(&mut self, s: &mut Scratch) -> bool {
-        step_rewrite(self.0, memory(s)) != 0
+        lend(s);
+        step_rewrite(self.0) != 0
     }
 
     #[inline(always)]
@@ -112,7 +112,8 @@ impl Steps<Maps> for Skb {
             Origin::Overlay => (2, HOOK_FROM_OVERLAY),
             Origin::Stack => (3, HOOK_TO_UPLINK),
         };
-        match step_first(memory(s), origin, t.now_s) {
+        lend(s);
+        match step_first(origin, t.now_s) {
             0 => {
                 step_report(self.0, event::what(EVENT_FLOW, hook, 0));
                 First::Translate
@@ -129,6 +130,7 @@ impl Steps<Maps> for Skb {
             Direction::Ingress => 0,
             Direction::Egress => 1,
         };
-        step_judge(memory(s), direction, t.now_s) != 0
+        lend(s);
+        step_judge(direction, t.now_s) != 0
     }
 }
