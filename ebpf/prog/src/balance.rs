@@ -267,7 +267,7 @@ impl Cold<Maps> for Xdp {
     }
 }
 
-/// The maps above.
+/// The maps above. Keys are copied to the stack: they come from a function's argument, from where kernels before 6.4 take none.
 struct Maps;
 
 impl Balancer for Maps {
@@ -315,26 +315,28 @@ impl Balancer for Maps {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey) -> Option<u32> {
+        let key = *key;
         // SAFETY: copied at once.
-        unsafe { LB_FLOWS.get(key) }.copied()
+        unsafe { LB_FLOWS.get(&key) }.copied()
     }
 
     #[inline(always)]
     fn set_flow(&self, key: &FlowKey, backend: u32) {
         // A flow without a record is judged again at its next packet.
-        let _ = LB_FLOWS.insert(key, backend, 0);
+        let _ = LB_FLOWS.insert(*key, backend, 0);
     }
 
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        let key = *key;
         // SAFETY: copied at once.
-        unsafe { LB_FRAGMENTS.get(key) }.copied()
+        unsafe { LB_FRAGMENTS.get(&key) }.copied()
     }
 
     #[inline(always)]
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
         // A full table evicts; later fragments of that datagram are dropped and counted.
-        let _ = LB_FRAGMENTS.insert(key, value, 0);
+        let _ = LB_FRAGMENTS.insert(*key, value, 0);
     }
 
     #[inline(always)]
