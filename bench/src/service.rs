@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use datapath::{Observed, State};
+use anyhow::{Context as _, Result};
+use datapath::Planner;
 use kernel::netns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
@@ -21,6 +21,10 @@ use serde::Serialize;
 use wire::fabric::{Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort};
 
 use crate::node::Node;
+pub use program::Programming;
+use program::{changes, cold, commit, roll};
+
+mod program;
 
 /// Services in the tables.
 const SIZES: [u32; 2] = [10, 10_000];
@@ -31,8 +35,8 @@ const CONNECTS: usize = 200;
 /// Bytes of one throughput run, and runs a size and way.
 const BYTES: usize = 256 << 20;
 const RUNS: usize = 3;
-/// Endpoint changes timed a size.
-const CHANGES: usize = 50;
+/// Services of two endpoints each whose first sync is timed.
+const COLD: [u32; 2] = [10_000, 45_000];
 /// Longest wait for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,8 @@ const SERVICE: &str = "10.96.0.5";
 pub struct Report {
     pub kernel: String,
     pub cases: Vec<Case>,
+    pub cold: Vec<Programming>,
+    pub roll: Programming,
 }
 
 /// The figures of one number of Services.
@@ -53,9 +59,10 @@ pub struct Case {
     pub services: u32,
     /// From the fabric's state to full tables.
     pub load_ms: f64,
-    /// From a changed endpoint to written tables: compile and diff, then write.
+    /// From a changed endpoint to written tables: fold and plan, then write, medians; 99th percentile of both.
     pub change_plan_us: f64,
     pub change_write_us: f64,
+    pub change_p99_us: f64,
     pub rows: Vec<Row>,
 }
 
@@ -94,20 +101,19 @@ pub fn run() -> Result<Report> {
     let server = node.pod()?;
     let _server = Server::start(&server.netns, server.ip)?;
     let mut cases = Vec::new();
-    let (mut state, mut observed) = (State::default(), node.datapath.observe()?);
+    let mut planner = Planner::new(node.local.clone(), node.datapath.observe()?);
     for services in SIZES {
-        let full =
-            Delta { epoch: state.epoch.0 + 1, full: true, services: fabric(services, server.ip), ..Delta::default() };
-        let begin = process::instant();
-        state.apply(&full)?;
-        commit(&node, &state, &mut observed)?;
-        let load_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let (change_plan_us, change_write_us) = changes(&node, &mut state, &mut observed)?;
+        let full = Delta { full: true, services: fabric(services, server.ip), ..Delta::default() };
+        let (planned, written) = commit(&node, &mut planner, full)?;
+        let load_ms = (planned + written).as_secs_f64() * 1e3;
+        let [change_plan_us, change_write_us, change_p99_us] = changes(&node, &mut planner)?;
         let rows = ways(&node, &client.netns, server.ip)?;
-        cases.push(Case { services, load_ms, change_plan_us, change_write_us, rows });
+        cases.push(Case { services, load_ms, change_plan_us, change_write_us, change_p99_us, rows });
     }
+    let cold = COLD.into_iter().map(|services| cold(&node, &mut planner, services)).collect::<Result<_>>()?;
+    let roll = roll(&node, &mut planner)?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-    Ok(Report { kernel, cases })
+    Ok(Report { kernel, cases, cold, roll })
 }
 
 /// As a table.
@@ -115,9 +121,10 @@ pub fn table(report: &Report) -> String {
     let mut text = format!("kernel {}\n", report.kernel);
     for case in &report.cases {
         text += &format!(
-            "\n{} Services: loaded in {:.0} ms; one endpoint change {:.0} us to plan, {:.0} us to write\n\n\
+            "\n{} Services: loaded in {:.0} ms; one endpoint change {:.0} us to plan, {:.0} us to write \
+             ({:.0} us both, p99)\n\n\
              | way | connect p50 us | p99 us | connects/s | UDP p50 us | Gbit/s |\n|---|---|---|---|---|---|\n",
-            case.services, case.load_ms, case.change_plan_us, case.change_write_us
+            case.services, case.load_ms, case.change_plan_us, case.change_write_us, case.change_p99_us
         );
         for row in &case.rows {
             let way = match row.way {
@@ -132,6 +139,14 @@ pub fn table(report: &Report) -> String {
             );
         }
     }
+    for cold in &report.cold {
+        let Programming { entries, plan_ms, write_ms } = cold;
+        text += &format!(
+            "\nFirst sync of {entries} Services of two endpoints: {plan_ms:.0} ms to plan, {write_ms:.0} ms to write\n"
+        );
+    }
+    let Programming { entries, plan_ms, write_ms } = &report.roll;
+    text += &format!("\nRoll of a Service of {entries} ports: {plan_ms:.1} ms to plan, {write_ms:.1} ms to write\n");
     text
 }
 
@@ -173,39 +188,6 @@ fn service(number: u32, backends: &[IpAddr]) -> Service {
             .collect(),
         ..Service::default()
     }
-}
-
-/// Makes the state live; returns the time spent planning and writing.
-fn commit(node: &Node, state: &State, observed: &mut Observed) -> Result<(Duration, Duration)> {
-    let begin = process::instant();
-    let plan = datapath::diff(&datapath::compile(state, &node.local), observed);
-    let planned = begin.elapsed();
-    ensure!(plan.refused.is_empty(), "the tables are too small");
-    node.datapath.apply(&plan)?;
-    let written = begin.elapsed() - planned;
-    plan.steps.iter().for_each(|step| observed.apply(step));
-    Ok((planned, written))
-}
-
-/// An endpoint added to the last Service: medians of planning and writing, in microseconds. It is taken away again
-/// outside the measurement.
-fn changes(node: &Node, state: &mut State, observed: &mut Observed) -> Result<(f64, f64)> {
-    let number = state.services.len() as u32 - 1;
-    let (mut plans, mut writes) = (Vec::new(), Vec::new());
-    for turn in 0..CHANGES {
-        let one: IpAddr = "10.244.0.2".parse()?;
-        let other: IpAddr = format!("10.244.7.{}", 2 + turn % 200).parse()?;
-        for backends in [&[one, other][..], &[one]] {
-            let services = vec![service(number, backends)];
-            state.apply(&Delta { epoch: state.epoch.0 + 1, services, ..Delta::default() })?;
-            let (planned, written) = commit(node, state, observed)?;
-            if backends.len() == 2 {
-                plans.push(planned);
-                writes.push(written);
-            }
-        }
-    }
-    Ok((micros(&mut plans, 50), micros(&mut writes, 50)))
 }
 
 /// Measures every way.

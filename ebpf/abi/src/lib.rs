@@ -153,9 +153,9 @@ pub mod program {
 pub const MAX_SERVICES: u32 = 131_072;
 /// Entries of [`map::CONNECTS`] (ARRAY of u64, index = [`ServiceValue::id`]): connections that were given a backend.
 pub const MAX_CONNECTS: u32 = MAX_SERVICES;
-/// Entries of [`map::SLOTS`] (ARRAY).
+/// Entries of [`map::SLOTS`] (ARRAY, mapped).
 pub const MAX_SLOTS: u32 = 524_288;
-/// Entries of [`map::BACKENDS`] (ARRAY); index 0 is never a backend.
+/// Entries of [`map::BACKENDS`] (ARRAY, mapped); index 0 is never a backend.
 pub const MAX_BACKENDS: u32 = 131_072;
 /// Entries of [`map::FLOWS`] (LRU_HASH).
 pub const MAX_FLOWS: u32 = 262_144;

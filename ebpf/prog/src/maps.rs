@@ -5,6 +5,7 @@ use abi::{
     RouteValue, SeatValue, ServiceKey, ServiceValue, SocketValue, VethValue,
 };
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     btf_maps::SkStorage,
     macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
@@ -15,9 +16,9 @@ pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(abi::MAX_SERVICES, 0);
 #[map]
-pub static SLOTS: Array<u32> = Array::with_max_entries(abi::MAX_SLOTS, 0);
+pub static SLOTS: Array<u32> = Array::with_max_entries(abi::MAX_SLOTS, BPF_F_MMAPABLE);
 #[map]
-pub static BACKENDS: Array<Backend> = Array::with_max_entries(abi::MAX_BACKENDS, 0);
+pub static BACKENDS: Array<Backend> = Array::with_max_entries(abi::MAX_BACKENDS, BPF_F_MMAPABLE);
 #[map]
 pub static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(abi::MAX_FLOWS, 0);
 #[map]

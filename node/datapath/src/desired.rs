@@ -2,12 +2,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use abi::{Addr, Be16, RouteKey, RouteValue, ServiceKey, SourceKey};
 use ipnet::IpNet;
 
-use crate::address::{addr, ip, route_key, source_key};
-use crate::host_port::{self, HostPort};
+use crate::address::{addr, route_key, source_key};
+use crate::compiler::Compiler;
+use crate::host_port::HostPort;
 use crate::state::{EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
 use crate::topology::{Family, Here, backend_key, choose};
 
@@ -45,8 +47,6 @@ pub struct Desired {
     pub routes: BTreeMap<RouteKey, RouteValue>,
     /// Who may come in by the frontends that have `SERVICE_RANGES`.
     pub sources: BTreeSet<SourceKey>,
-    /// Frontends that two Services claim; the first by name has it.
-    pub conflicts: Vec<Conflict>,
 }
 
 /// One port of one Service: the unit that has a number and session affinity.
@@ -67,10 +67,12 @@ pub struct DesiredPort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontend {
     /// Backends that take new connections, sorted; empty: reject.
-    pub backends: Vec<BackendKey>,
+    pub backends: Arc<[BackendKey]>,
     pub affinity_s: u32,
     /// `SERVICE_*` bits.
     pub flags: u32,
+    /// With `SERVICE_RANGES`, who may come in.
+    pub sources: Arc<[SourceKey]>,
 }
 
 /// A backend as packets see it.
@@ -81,41 +83,39 @@ pub struct BackendKey {
     pub proto: u8,
 }
 
-/// A frontend that was not compiled because another Service has it.
+/// A frontend that a Service does not get because another has it: the first by name does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     pub key: ServiceKey,
     pub service: ServiceName,
 }
 
-/// Compiles the tables of one node.
+/// Compiles the tables of one node from the beginning.
 pub fn compile(state: &State, local: &Local) -> Desired {
-    let mut desired = Desired { config: local.config, ..Desired::default() };
-    routes(state, local, &mut desired.routes);
-    let mut taken = BTreeSet::new();
-    if let Some(dns) = &local.dns {
-        synthesize_dns(dns, &mut desired, &mut taken);
+    Compiler::new(local.clone(), state.clone()).into_desired()
+}
+
+/// What one Service asks for, whatever others ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub frontends: BTreeMap<ServiceKey, (PortName, Frontend)>,
+    /// Every backend with its `BACKEND_*` bits.
+    pub backends: BTreeMap<BackendKey, u8>,
+    /// Frontends that two ports of the Service claim; the first has them.
+    pub conflicts: Vec<ServiceKey>,
+}
+
+/// Compiles one Service, as seen from here.
+pub(crate) fn part(name: &ServiceName, service: &Service, here: Here<'_>) -> Part {
+    let mut part = Part::default();
+    for port in &service.ports {
+        compile_port(name, service, port, here, &mut part);
     }
-    let zone = state.nodes.get(&local.node_name).map_or("", |node| node.zone.as_str());
-    let here = Here { node: &local.node_name, zone };
-    for (name, service) in &state.services {
-        for port in &service.ports {
-            compile_port(name, service, port, (local, here), &mut desired, &mut taken);
-        }
-    }
-    host_port::compile(&local.host_ports, &mut desired, &mut taken);
-    desired
+    part
 }
 
 /// Session affinity, policies and the address decide a frontend; the endpoints decide its backends.
-fn compile_port(
-    name: &ServiceName,
-    service: &Service,
-    port: &Port,
-    (local, here): (&Local, Here<'_>),
-    desired: &mut Desired,
-    taken: &mut BTreeSet<ServiceKey>,
-) {
+fn compile_port(name: &ServiceName, service: &Service, port: &Port, here: Here<'_>, part: &mut Part) {
     let proto = port.protocol.number();
     for endpoint in &service.endpoints {
         let Some(key) = backend_key(endpoint, port) else { continue };
@@ -124,9 +124,9 @@ fn compile_port(
             EndpointState::Draining => abi::BACKEND_ALIVE | abi::BACKEND_DRAINING,
             EndpointState::NotReady => continue,
         };
-        let place = if endpoint.node == local.node_name { abi::BACKEND_LOCAL } else { 0 };
-        let entry = desired.backends.entry(key).or_insert(flags | place);
-        // Ready for one Service is ready: only new flows care, and the slots decide those.
+        let place = if endpoint.node == here.node { abi::BACKEND_LOCAL } else { 0 };
+        let entry = part.backends.entry(key).or_insert(flags | place);
+        // Ready once is ready: only new flows care, and the slots decide those.
         if flags & abi::BACKEND_DRAINING == 0 {
             *entry &= !abi::BACKEND_DRAINING;
         }
@@ -136,8 +136,13 @@ fn compile_port(
     let mut frontends: Vec<(ServiceKey, Frontend)> = Vec::new();
     for family in [Family::V4, Family::V6] {
         let of_family = |ip: &&IpAddr| ip.is_ipv4() == (family == Family::V4);
-        let choose = |reach| choose(service, port, reach, family, here);
-        let frontend = |reach, flags| Frontend { backends: choose(reach), affinity_s: service.affinity_s, flags };
+        let choose = |reach| choose(service, port, reach, family, here).into();
+        let frontend = |reach, flags| Frontend {
+            backends: choose(reach),
+            affinity_s: service.affinity_s,
+            flags,
+            sources: Arc::default(),
+        };
         let flags = match service.external {
             Reach::Local => abi::SERVICE_LOCAL,
             Reach::Cluster => 0,
@@ -152,51 +157,49 @@ fn compile_port(
         for ip in service.external_ips.iter().filter(of_family) {
             // From inside, an external address reaches all endpoints whatever the external policy says.
             frontends.push((key(addr(*ip), port.port, abi::SCOPE_CLUSTER), frontend(Reach::Cluster, 0)));
-            let ranges = if service.sources(*ip).next().is_some() { abi::SERVICE_RANGES } else { 0 };
+            let key = key(addr(*ip), port.port, abi::SCOPE_EXTERNAL);
+            let sources: Arc<[SourceKey]> = service.sources(*ip).map(|net| source_key(key, net)).collect();
+            let ranges = if sources.is_empty() { 0 } else { abi::SERVICE_RANGES };
             if flags | ranges != 0 {
-                let external = frontend(service.external, flags | ranges);
-                frontends.push((key(addr(*ip), port.port, abi::SCOPE_EXTERNAL), external));
+                frontends.push((key, Frontend { sources, ..frontend(service.external, flags | ranges) }));
             }
         }
     }
     let port_name = PortName { service: name.clone(), protocol: port.protocol, port: port.port };
     for (key, frontend) in frontends {
-        if taken.insert(key) {
-            let entry = desired.ports.entry(port_name.clone()).or_default();
-            if frontend.flags & abi::SERVICE_RANGES != 0 {
-                desired.sources.extend(service.sources(ip(key.addr)).map(|net| source_key(key, net)));
-            }
-            entry.frontends.insert(key, frontend);
-        } else if !desired.ports.get(&port_name).is_some_and(|p| p.frontends.contains_key(&key)) && !is_dns(local, &key)
-        {
-            desired.conflicts.push(Conflict { key, service: name.clone() });
+        match part.frontends.get(&key) {
+            None => _ = part.frontends.insert(key, (port_name.clone(), frontend)),
+            Some((other, _)) if *other == port_name => {}
+            Some(_) => part.conflicts.push(key),
         }
     }
 }
 
 /// Whether the node answers this frontend itself: the cluster's DNS Service is in the API for its name and address.
-fn is_dns(local: &Local, key: &ServiceKey) -> bool {
+pub(crate) fn is_dns(local: &Local, key: &ServiceKey) -> bool {
     local.dns.is_some_and(|dns| addr(dns.service.ip()) == key.addr && dns.service.port() == key.port.get())
 }
 
-fn synthesize_dns(dns: &Dns, desired: &mut Desired, taken: &mut BTreeSet<ServiceKey>) {
-    let Some(port) = NonZeroU16::new(dns.service.port()) else { return };
+/// The node's own DNS as a Service that comes before all others. No Service can have its name: names are never empty.
+pub(crate) fn dns_part(dns: &Dns) -> Part {
+    let mut part = Part::default();
+    let Some(port) = NonZeroU16::new(dns.service.port()) else { return part };
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let proto = protocol.number();
         let backend = BackendKey { addr: addr(dns.server.ip()), port: Be16::new(dns.server.port()), proto };
         let key =
             ServiceKey { addr: addr(dns.service.ip()), port: Be16::new(port.get()), proto, scope: abi::SCOPE_CLUSTER };
-        desired.backends.insert(backend, abi::BACKEND_ALIVE | abi::BACKEND_LOCAL);
-        taken.insert(key);
-        let frontend = Frontend { backends: vec![backend], affinity_s: 0, flags: 0 };
-        // No Service can have this name: names are never empty.
-        let service = ServiceName { namespace: String::new(), name: "dns".into() };
-        let name = PortName { service, protocol, port };
-        desired.ports.entry(name).or_default().frontends.insert(key, frontend);
+        part.backends.insert(backend, abi::BACKEND_ALIVE | abi::BACKEND_LOCAL);
+        let frontend = Frontend { backends: [backend].into(), affinity_s: 0, flags: 0, sources: Arc::default() };
+        let service = ServiceName { namespace: "".into(), name: "dns".into() };
+        part.frontends.insert(key, (PortName { service, protocol, port }, frontend));
     }
+    part
 }
 
-fn routes(state: &State, local: &Local, out: &mut BTreeMap<RouteKey, RouteValue>) {
+/// The routes of one node.
+pub(crate) fn routes(state: &State, local: &Local) -> BTreeMap<RouteKey, RouteValue> {
+    let mut out = BTreeMap::new();
     let mut put = |net: IpNet, kind: u32, node: Addr| {
         out.insert(route_key(net), RouteValue { kind, node });
     };
@@ -227,4 +230,5 @@ fn routes(state: &State, local: &Local, out: &mut BTreeMap<RouteKey, RouteValue>
     for ip in local.addresses.iter().copied().chain(local.dns.map(|dns| dns.server.ip())) {
         put(IpNet::from(ip), abi::ROUTE_THIS_NODE, Addr::ANY);
     }
+    out
 }

@@ -1,12 +1,14 @@
 //! Ports of the node that lead to its own pods.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use abi::{Addr, Be16, ServiceKey};
 
 use crate::address::addr;
-use crate::desired::{BackendKey, Conflict, Desired, Frontend, PortName};
+use crate::desired::{BackendKey, Frontend, Part, PortName};
 use crate::state::{Protocol, ServiceName};
 
 /// A `hostPort` of a pod of this node.
@@ -22,24 +24,27 @@ pub struct HostPort {
     pub target: SocketAddr,
 }
 
-/// Adds the frontends. What a Service has already stays its own, as with kube-proxy's rules before those of a port-mapping plugin.
-pub fn compile(ports: &[HostPort], desired: &mut Desired, taken: &mut BTreeSet<ServiceKey>) {
+/// What pods ask for with their ports, under a name for each pod. A Service keeps what it has, as with kube-proxy's rules before those of
+/// a port-mapping plugin: no namespace begins with `~`, which sorts behind all of them. Of two pods the first by name has a port.
+pub(crate) fn parts(ports: &[HostPort]) -> BTreeMap<ServiceName, Part> {
+    let mut parts: BTreeMap<ServiceName, Part> = BTreeMap::new();
     for port in ports {
         let Some(key) = frontend_key(port) else { continue };
-        // No Service has such a name: a namespace is never empty.
-        let service = ServiceName { namespace: String::new(), name: format!("hostPort of {}", port.pod) };
-        if !taken.insert(key) {
-            desired.conflicts.push(Conflict { key, service });
-            continue;
-        }
+        let service = ServiceName { namespace: "~".into(), name: format!("hostPort of {}", port.pod).into() };
+        let part = parts.entry(service.clone()).or_default();
         let proto = port.protocol.number();
         let backend = BackendKey { addr: addr(port.target.ip()), port: Be16::new(port.target.port()), proto };
         // The pod may be a Service's backend as well, and draining there; that is not for its own port to say.
-        desired.backends.entry(backend).or_insert(abi::BACKEND_ALIVE | abi::BACKEND_LOCAL);
-        let frontend = Frontend { backends: vec![backend], affinity_s: 0, flags: abi::SERVICE_LOCAL };
+        part.backends.insert(backend, abi::BACKEND_LOCAL);
+        let backends = [backend].into();
+        let frontend = Frontend { backends, affinity_s: 0, flags: abi::SERVICE_LOCAL, sources: Arc::default() };
         let name = PortName { service, protocol: port.protocol, port: port.port };
-        desired.ports.entry(name).or_default().frontends.insert(key, frontend);
+        match part.frontends.entry(key) {
+            Entry::Vacant(place) => _ = place.insert((name, frontend)),
+            Entry::Occupied(_) => part.conflicts.push(key),
+        }
     }
+    parts
 }
 
 /// `None` if the address is of another family than the pod's. A loopback address has the scope of NodePorts, in which packets look up

@@ -5,11 +5,12 @@
 //! that do stand ([`Observed`], read back from the kernel) and returns a [`Plan`]: writes in an order in which nothing
 //! ever points at something absent. After every prefix of a plan each lookup answers as before or as after, never
 //! otherwise. Numbers of services and backends are local to the node and recovered from [`Observed`], so a restarted
-//! daemon that finds its tables in order plans nothing.
+//! daemon that finds its tables in order plans nothing. [`Planner`] does all of this with a memory: a delta costs what it
+//! changes, and gives the same tables.
 mod address;
 pub mod balancer;
+mod compiler;
 mod desired;
-mod diff;
 mod differences;
 mod dump;
 mod health;
@@ -17,23 +18,27 @@ mod host_port;
 pub mod maglev;
 mod observed;
 mod plan;
+mod planner;
 pub mod policy;
+mod slots;
 mod state;
+mod tables;
 mod topology;
 
 pub use address::{addr, ip, prefix, route_key};
 pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, compile};
-pub use diff::diff;
 pub use differences::{Difference, differences};
 pub use dump::dump;
-pub use health::{HealthCheck, health_checks};
+pub use health::HealthCheck;
 pub use host_port::HostPort;
 pub use observed::{Cursors, Observed};
 pub use plan::{Plan, Step};
+pub use planner::Planner;
 pub use state::{
     Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service, ServiceName, Stale,
-    State, concerns_services,
+    State,
 };
+pub use tables::diff;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,16 @@
 //! Writes to the tables, in order.
 use abi::{Backend, Config, RouteKey, RouteValue, ServiceKey, ServiceValue, SourceKey};
 
+use crate::desired::Conflict;
+
 /// The writes that lead from the observed to the desired tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub steps: Vec<Step>,
     /// Frontends left out, or not open to all who may come, because a table is full (limits: `abi::MAX_*`).
     pub refused: Vec<ServiceKey>,
+    /// Frontends that two Services have come to claim.
+    pub conflicts: Vec<Conflict>,
 }
 
 impl Plan {
@@ -31,7 +35,7 @@ impl Plan {
             | Step::ClearSlots { .. }
             | Step::ClearBackend(_) => false,
         };
-        Plan { steps: self.steps.into_iter().filter(keeps).collect(), refused: self.refused }
+        Plan { steps: self.steps.into_iter().filter(keeps).collect(), ..self }
     }
 }
 

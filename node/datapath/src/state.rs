@@ -1,8 +1,9 @@
 //! The fabric's state as this node knows it: the fold of all deltas, every record parsed once.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use wire::fabric;
@@ -18,7 +19,7 @@ pub struct Epoch(pub u64);
 pub struct State {
     pub epoch: Epoch,
     pub nodes: BTreeMap<String, Node>,
-    pub services: BTreeMap<ServiceName, Service>,
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
     pub policy: policy::Policy,
 }
 
@@ -34,8 +35,8 @@ pub struct Node {
 /// Name of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
-    pub namespace: String,
-    pub name: String,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
 }
 
 impl fmt::Display for ServiceName {
@@ -189,16 +190,16 @@ pub struct Stale {
     pub got: Epoch,
 }
 
-/// Whether a delta says anything about nodes or Services.
-pub fn concerns_services(delta: &fabric::Delta) -> bool {
-    delta.full
-        || !delta.nodes.is_empty()
-        || !delta.deleted_nodes.is_empty()
-        || !delta.services.is_empty()
-        || !delta.deleted_services.is_empty()
-}
-
 impl State {
+    /// The Services that a delta names; names that are none are left out.
+    pub(crate) fn named(delta: &fabric::Delta) -> BTreeSet<ServiceName> {
+        let put = delta
+            .services
+            .iter()
+            .filter_map(|service| service_name(&format!("{}/{}", service.namespace, service.name)));
+        put.chain(delta.deleted_services.iter().filter_map(|name| service_name(name))).collect()
+    }
+
     /// Folds one delta in. Deletes take effect before upserts. A full delta replaces everything, whatever its epoch.
     pub fn apply(&mut self, delta: &fabric::Delta) -> Result<Vec<Rejected>, Stale> {
         let got = Epoch(delta.epoch);
@@ -233,7 +234,7 @@ impl State {
             let text = format!("{}/{}", service.namespace, service.name);
             match service_name(&text).ok_or(Fault::Name).and_then(|n| Ok((n, parse_service(service)?))) {
                 Ok((name, parsed)) => {
-                    self.services.insert(name, parsed);
+                    self.services.insert(name, Arc::new(parsed));
                 }
                 Err(fault) => {
                     let old =
@@ -253,7 +254,7 @@ fn service_name(text: &str) -> Option<ServiceName> {
     if namespace.is_empty() || name.is_empty() || name.contains('/') {
         return None;
     }
-    Some(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() })
+    Some(ServiceName { namespace: namespace.into(), name: name.into() })
 }
 
 fn parse_node(node: &fabric::Node) -> Result<Node, Fault> {

@@ -151,11 +151,12 @@ impl Network {
         let settings = config.clone();
         let (publish, table) = (Arc::new(publish), dns.clone());
         let status_of_plane = publish.clone();
+        let own = commands.downgrade();
         process::spawn_thread("datapath", move || match Plane::open(&settings, status_of_plane, table) {
             Ok(plane) => {
                 // The receiver is gone only if `start` was dropped; then the channel closes as well.
                 let _ = opened.send(Ok(()));
-                plane.run(inbox);
+                plane.run(inbox, &own);
             }
             Err(e) => {
                 let _ = opened.send(Err(e));

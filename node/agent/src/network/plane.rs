@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datapath::{Difference, Dns, Epoch, Local, Observed, State};
+use datapath::{Difference, Dns, Epoch, Local, Plan, Planner};
 use ipnet::IpNet;
 use kernel::{Datapath, Options, PodLink};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,21 +32,21 @@ pub enum Command {
     Dump(Reply<String>),
     /// Compare the kernel's tables with what the folded state compiles to; `true` mends them.
     Verify(bool, Reply<Vec<Difference>>),
+    /// No program runs any more on what the tables had when the sweep began; from the plane to itself.
+    GracePeriodOver(Result<(), kernel::bpf::Error>),
 }
 
 /// Everything the thread owns.
 pub struct Plane {
     datapath: Datapath,
-    state: State,
-    observed: Observed,
+    planner: Planner,
     guard: Guard,
     /// A write failed half way: what the tables hold must be read again.
     doubtful: bool,
     /// The folded policy may not be live.
     policy_stale: bool,
-    /// The folded nodes and Services, or what the node knows of itself, may not be live.
-    services_stale: bool,
-    local: Local,
+    /// A grace period is waited for.
+    sweeping: bool,
     pool: Option<Pool>,
     leases: Leases,
     lease_file: PathBuf,
@@ -85,13 +85,11 @@ impl Plane {
         };
         let mut plane = Plane {
             datapath,
-            state: State::default(),
-            observed,
+            planner: Planner::new(local, observed),
             guard,
             doubtful: false,
             policy_stale: true,
-            services_stale: true,
-            local,
+            sweeping: false,
             pool: None,
             leases,
             lease_file,
@@ -105,13 +103,13 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Serves commands until every sender is gone.
-    pub fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    /// Serves commands until every sender is gone; `own` sends to `inbox`.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Command>, own: &mpsc::WeakSender<Command>) {
         while let Some(command) = inbox.blocking_recv() {
             // An asker that went away does not need the answer.
             match command {
                 Command::Apply(delta, reply) => drop(reply.send(self.apply(&delta))),
-                Command::Retry(reply) => drop(reply.send(self.commit().map(|()| self.state.epoch))),
+                Command::Retry(reply) => drop(reply.send(self.commit().map(|()| self.planner.state().epoch))),
                 Command::SetPodCidr(cidr, reply) => {
                     let result = self.set_pod_cidr(cidr).and_then(|()| self.commit());
                     drop(reply.send(result));
@@ -121,13 +119,15 @@ impl Plane {
                 Command::Check(request, reply) => drop(reply.send(self.check(&request))),
                 Command::Dump(reply) => drop(reply.send(self.dump())),
                 Command::Verify(repair, reply) => drop(reply.send(self.verify(repair))),
+                Command::GracePeriodOver(waited) => self.finish_sweep(waited),
             }
+            self.begin_sweep(own);
             self.publish();
         }
     }
 
     fn apply(&mut self, delta: &Delta) -> Result<Epoch, Error> {
-        let rejected = self.state.apply(delta)?;
+        let rejected = self.planner.apply(delta)?;
         for one in &rejected {
             tracing::warn!(epoch = delta.epoch, "fabric record refused: {one}");
         }
@@ -143,31 +143,29 @@ impl Plane {
             }
         }
         self.policy_stale |= datapath::policy::concerns(delta);
-        self.services_stale |= datapath::concerns_services(delta);
         self.commit()?;
-        Ok(self.state.epoch)
+        Ok(self.planner.state().epoch)
     }
 
     /// Makes the folded policy live for the pods that stand or are about to.
     fn commit_policy(&mut self) -> Result<(), Error> {
-        let dns = self.local.dns.map(|dns| dns.server.ip());
+        let dns = self.planner.local().dns.map(|dns| dns.server.ip());
         self.policy_stale = true;
-        self.guard.commit(&self.datapath, &self.state, &self.leases, dns)?;
+        self.guard.commit(&self.datapath, self.planner.state(), &self.leases, dns)?;
         self.policy_stale = false;
         Ok(())
     }
 
-    /// Makes the folded state live: policy before Services, so that nobody is sent where he may not go.
+    /// Makes the folded state live: policy before Services, so that nobody is sent where he may not go. What is used no more is cleared
+    /// later: nothing waits for that.
     fn commit(&mut self) -> Result<(), Error> {
         if self.policy_stale {
             self.commit_policy()?;
         }
-        if self.services_stale {
-            self.commit_services()?;
-            self.services_stale = false;
-        }
+        self.commit_services()?;
+        let epoch = self.planner.state().epoch.0;
         self.status.send_modify(|status| {
-            status.epoch_applied = self.state.epoch.0;
+            status.epoch_applied = epoch;
             status.updated = Some(process::now());
         });
         Ok(())
@@ -175,29 +173,30 @@ impl Plane {
 
     fn commit_services(&mut self) -> Result<(), Error> {
         if self.doubtful {
-            self.observed = self.datapath.observe()?;
+            self.planner.reread(self.datapath.observe()?);
             self.doubtful = false;
         }
-        let desired = datapath::compile(&self.state, &self.local);
-        for conflict in &desired.conflicts {
+        let plan = self.planner.plan();
+        for conflict in &plan.conflicts {
             tracing::warn!(service = %conflict.service, "address and port are taken by another Service");
-        }
-        let mut plan = datapath::diff(&desired, &self.observed);
-        if self.state.epoch == Epoch(0) {
-            plan = plan.additions();
         }
         if !plan.refused.is_empty() {
             tracing::error!(count = plan.refused.len(), "service tables are full");
         }
+        self.execute(&plan)?;
+        if let Some(checks) = self.planner.take_health_checks() {
+            self.status.send_modify(|status| status.health_checks = Arc::new(checks));
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, plan: &Plan) -> Result<(), Error> {
         if !plan.is_empty() {
             self.doubtful = true;
-            self.datapath.apply(&plan)?;
+            self.datapath.apply(plan)?;
             self.doubtful = false;
-            plan.steps.iter().for_each(|step| self.observed.apply(step));
-            tracing::debug!(epoch = self.state.epoch.0, steps = plan.steps.len(), "tables written");
+            tracing::debug!(epoch = self.planner.state().epoch.0, steps = plan.steps.len(), "tables written");
         }
-        let checks = Arc::new(datapath::health_checks(&self.state, &self.local.node_name));
-        self.status.send_modify(|status| status.health_checks = checks);
         Ok(())
     }
 
@@ -211,8 +210,7 @@ impl Plane {
             return Err(Error::PodCidrChange { old, new: cidr });
         }
         self.pool = Some(Pool::new(cidr, self.leases.last)?);
-        self.local.pod_cidrs = vec![cidr];
-        self.services_stale = true;
+        self.planner.set_local(Local { pod_cidrs: vec![cidr], ..self.planner.local().clone() });
         self.leases.pod_cidr = Some(cidr);
         tracing::info!(%cidr, "pod addresses");
         Ok(self.leases.save(&self.lease_file)?)
@@ -230,7 +228,7 @@ impl Plane {
             Some(lease) => lease.clone(),
             None => {
                 let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
-                if !is_known(&self.state, &pod, &request.pod_uid) {
+                if !is_known(self.planner.state(), &pod, &request.pod_uid) {
                     return Err(Error::PolicyUnknown(pod));
                 }
                 let leases = &self.leases;
@@ -273,11 +271,10 @@ impl Plane {
     /// Makes the leases' host ports live.
     fn commit_host_ports(&mut self) -> Result<(), Error> {
         let wanted = host_port::all(&self.leases);
-        if wanted == self.local.host_ports && !self.doubtful {
+        if wanted == self.planner.local().host_ports && !self.doubtful {
             return Ok(());
         }
-        self.local.host_ports = wanted;
-        self.services_stale = true;
+        self.planner.set_local(Local { host_ports: wanted, ..self.planner.local().clone() });
         self.commit()
     }
 
@@ -305,17 +302,20 @@ impl Plane {
         Ok(datapath::dump(&self.datapath.observe()?))
     }
 
-    /// What differs between the kernel's tables and those that should stand, before the repair if there is one.
+    /// What differs between the kernel's tables and those that should stand, before the repair if there is one. What only waits for
+    /// the end of programs that may still use it is cleared first: it is no difference.
     fn verify(&mut self, repair: bool) -> Result<Vec<Difference>, Error> {
-        if self.state.epoch == Epoch(0) {
+        let state = self.planner.state();
+        if state.epoch == Epoch(0) {
             return Err(Error::NoState);
         }
-        self.observed = self.datapath.observe()?;
-        let desired = datapath::compile(&self.state, &self.local);
-        let found = datapath::differences(&datapath::diff(&desired, &self.observed), &desired, &self.observed);
+        let desired = datapath::compile(state, self.planner.local());
+        self.sweep_now()?;
+        let observed = self.datapath.observe()?;
+        let found = datapath::differences(&datapath::diff(&desired, &observed), &desired, &observed);
         if repair && !found.is_empty() {
             tracing::warn!(count = found.len(), "tables differed and are mended");
-            self.services_stale = true;
+            self.doubtful = true;
             self.commit()?;
         }
         Ok(found)
@@ -323,8 +323,8 @@ impl Plane {
 
     fn publish(&self) {
         self.status.send_modify(|status| {
-            status.services = self.observed.services.len() as u32;
-            status.backends = self.observed.backends.len() as u32;
+            status.services = self.planner.observed().services.len() as u32;
+            status.backends = self.planner.observed().backends.len() as u32;
             status.pods = self.leases.pods.len() as u32;
             status.error = match (&self.pool, self.doubtful) {
                 (None, _) => Some(Error::NoPodCidr.to_string()),
@@ -370,5 +370,6 @@ fn host_ifname(container_id: &str, ifname: &str) -> Result<String, Error> {
     Ok(format!("gn{:011x}", hash >> 20))
 }
 
+mod sweep;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 //! Scenarios as text, in every order of arrival; and that no prefix of a plan shows anything but old or new.
+mod incremental;
 mod order;
 mod scenario;
 mod scenarios;

@@ -40,49 +40,84 @@ fn names(tables: &Observed) -> BTreeMap<u32, (abi::Addr, u16, u8)> {
     tables.backends.iter().map(|(id, b)| (*id, (b.addr, b.port.get(), b.proto))).collect()
 }
 
-/// Applies a plan step by step and checks every prefix.
-fn execute(observed: &mut Observed, steps: &[Step]) {
-    let before = observed.clone();
-    let mut after = observed.clone();
-    steps.iter().for_each(|step| after.apply(step));
-    let keys: BTreeSet<ServiceKey> = before.services.keys().chain(after.services.keys()).copied().collect();
-    // A program that read its entry just before a step still runs: until the barrier it may use the old slots.
-    let mut grace = vec![before.clone()];
-    for step in steps {
-        observed.apply(step);
-        match step {
-            Step::Barrier => grace = vec![observed.clone()],
-            _ => grace.push(observed.clone()),
-        }
-        for key in &keys {
-            for hash in 0..6 {
-                let now = look(observed, key, hash);
-                assert_ne!(now, Verdict::Dangling, "after {step:?}");
-                let known = [look(&before, key, hash), look(&after, key, hash)];
-                assert!(known.contains(&now), "after {step:?}: {now:?} is neither of {known:?}");
-            }
-            for old in &grace {
-                let Some(value) = old.services.get(key).filter(|value| value.len > 0) else { continue };
-                for id in observed.slots_of(value) {
-                    assert!(observed.backends.contains_key(id), "a running program meets nothing after {step:?}");
-                }
-                assert_eq!(observed.slots_of(value), old.slots_of(value), "slots changed in use by {step:?}");
-            }
-        }
+/// Tables with the programs that may run on what they read of them: plans are applied step by step, and every prefix is
+/// checked.
+#[derive(Default)]
+pub struct Running {
+    pub tables: Observed,
+    /// What a program that still runs may have read.
+    grace: Vec<Observed>,
+    /// How many of these are from before the grace period.
+    before: usize,
+}
+
+impl Running {
+    /// A grace period begins.
+    pub fn began(&mut self) {
+        self.before = self.grace.len();
     }
-    let (old, new) = (names(&before), names(observed));
-    for (id, name) in &new {
-        assert!(old.get(id).is_none_or(|was| was == name), "backend {id} became something else");
+
+    /// It is over: no program runs that began before it.
+    pub fn finished(&mut self) {
+        self.grace.drain(..self.before);
+        self.before = 0;
+    }
+
+    pub fn execute(&mut self, steps: &[Step]) {
+        let before = self.tables.clone();
+        let mut after = before.clone();
+        steps.iter().for_each(|step| after.apply(step));
+        let keys: BTreeSet<ServiceKey> = before.services.keys().chain(after.services.keys()).copied().collect();
+        self.grace.push(before.clone());
+        for step in steps {
+            self.tables.apply(step);
+            if matches!(step, Step::Barrier) {
+                self.began();
+                self.finished();
+            }
+            self.grace.push(self.tables.clone());
+            let observed = &self.tables;
+            for key in &keys {
+                for hash in 0..6 {
+                    let now = look(observed, key, hash);
+                    assert_ne!(now, Verdict::Dangling, "after {step:?}");
+                    let known = [look(&before, key, hash), look(&after, key, hash)];
+                    assert!(known.contains(&now), "after {step:?}: {now:?} is neither of {known:?}");
+                }
+            }
+            for old in &self.grace {
+                for value in old.services.values().filter(|value| value.len > 0) {
+                    for id in observed.slots_of(value) {
+                        assert!(observed.backends.contains_key(id), "a running program meets nothing after {step:?}");
+                    }
+                    assert_eq!(observed.slots_of(value), old.slots_of(value), "slots changed in use by {step:?}");
+                }
+            }
+        }
+        let (old, new) = (names(&before), names(&self.tables));
+        for (id, name) in &new {
+            assert!(old.get(id).is_none_or(|was| was == name), "backend {id} became something else");
+        }
     }
 }
 
+/// Applies a whole plan to tables that no program runs on yet.
+fn execute(observed: &mut Observed, steps: &[Step]) {
+    let mut running = Running { tables: std::mem::take(observed), ..Running::default() };
+    running.execute(steps);
+    *observed = running.tables;
+}
+
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (2_u8..10, prop::bool::ANY, 0_i32..3).prop_map(|(host, here, state)| Endpoint {
-        ip: format!("10.244.{}.{host}", u8::from(!here)),
-        node: if here { "a".into() } else { "b".into() },
-        state: EndpointState::try_from(state).unwrap().into(),
-        ports: vec![EndpointPort { name: "p".into(), protocol: Protocol::Tcp.into(), port: 8080 }],
-        ..Endpoint::default()
+    (2_u8..10, prop::bool::ANY, 0_i32..3, prop::option::weighted(0.8, 0_u8..2)).prop_map(|(host, here, state, zone)| {
+        Endpoint {
+            hint_zones: zone.iter().map(|zone| format!("z{zone}")).collect(),
+            ip: format!("10.244.{}.{host}", u8::from(!here)),
+            node: if here { "a".into() } else { "b".into() },
+            state: EndpointState::try_from(state).unwrap().into(),
+            ports: vec![EndpointPort { name: "p".into(), protocol: Protocol::Tcp.into(), port: 8080 }],
+            ..Endpoint::default()
+        }
     })
 }
 
@@ -111,7 +146,7 @@ fn service() -> impl Strategy<Value = Service> {
     )
 }
 
-fn delta() -> impl Strategy<Value = Delta> {
+pub fn delta() -> impl Strategy<Value = Delta> {
     let deletes = prop::collection::vec(0_u8..5, 0..3);
     (prop::collection::vec(service(), 0..4), deletes, prop::bool::weighted(0.1)).prop_map(
         |(services, deletes, full)| Delta {

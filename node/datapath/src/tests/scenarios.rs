@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use expect_test::expect;
 
 use super::{check, local, parse};
+use crate::compiler::Compiler;
 use crate::{HostPort, Local, Observed, Protocol, State, compile, diff, dump};
 
 #[test]
@@ -399,7 +400,8 @@ service default/web 10.96.0.5 80>80/TCP nodeport=30080
     for delta in parse(text) {
         state.apply(&delta).unwrap();
     }
-    let desired = compile(&state, &Local { host_ports, dns: None, ..local() });
+    let local = Local { host_ports, dns: None, ..local() };
+    let desired = compile(&state, &local);
     let mut observed = Observed::default();
     diff(&desired, &observed.clone()).steps.iter().for_each(|step| observed.apply(step));
     expect![[r#"
@@ -413,10 +415,12 @@ service default/web 10.96.0.5 80>80/TCP nodeport=30080
         service 10.0.0.1:8443/TCP cluster local -> 10.244.0.5:443 here
         service 127.0.0.1:8443/TCP nodeport local -> 10.244.0.6:443 here
         service 10.96.0.5:80/TCP cluster -> 10.244.1.6:80
+        backend 10.244.0.7:80 here
     "#]]
     .assert_eq(&dump(&observed));
-    let refused: Vec<String> = desired.conflicts.iter().map(|conflict| conflict.service.to_string()).collect();
-    assert_eq!(refused, ["/hostPort of default/late"]);
+    let conflicts = Compiler::new(local, state).take_changes().1.conflicts;
+    let refused: Vec<&str> = conflicts.iter().map(|conflict| &*conflict.service.name).collect();
+    assert_eq!(refused, ["hostPort of default/late"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 use expect_test::{Expect, expect};
 use wire::fabric::Delta;
 
-use super::parse;
-use crate::{Epoch, Record, Stale, State};
+use super::{local, parse};
+use crate::{Epoch, Observed, Planner, Record, Stale, State};
 
 fn refused(text: &str, expect: Expect) {
     let mut state = State::default();
@@ -122,12 +122,21 @@ service default/left-alone 10.96.0.8 80>8080/TCP health=32002 dns-only
 service default/plain 10.96.0.7 80>8080/TCP
   10.244.0.5@a
 ";
-    let mut state = State::default();
-    for delta in parse(text) {
-        state.apply(&delta).unwrap();
-    }
-    let checks = crate::health_checks(&state, "a");
-    let lines: Vec<String> =
-        checks.iter().map(|(port, check)| format!("{port} {} {}", check.service, check.local_endpoints)).collect();
-    assert_eq!(lines, ["32000 default/web 1", "32001 default/gone 0"]);
+    let mut planner = Planner::new(local(), Observed::default());
+    let mut lines = |text: &str| -> Option<Vec<String>> {
+        for delta in parse(text) {
+            let epoch = planner.state().epoch.0 + 1;
+            planner.apply(&Delta { epoch, full: epoch == 1, ..delta }).unwrap();
+        }
+        let line =
+            |(port, check): (_, crate::HealthCheck)| format!("{port} {} {}", check.service, check.local_endpoints);
+        Some(planner.take_health_checks()?.into_iter().map(line).collect())
+    };
+    assert_eq!(lines(text).unwrap(), ["32000 default/web 1", "32001 default/gone 0"]);
+    assert_eq!(lines("service default/plain 10.96.0.7 80>8080/TCP\n  10.244.0.7@a"), None);
+    // The first by name has the port, and leaves it to the next.
+    let other =
+        "service default/extra 10.96.0.9 80>8080/TCP health=32000 external-local\n  10.244.0.7@a\n  10.244.0.8@a";
+    assert_eq!(lines(other).unwrap(), ["32000 default/extra 2", "32001 default/gone 0"]);
+    assert_eq!(lines("delete service default/extra").unwrap(), ["32000 default/web 1", "32001 default/gone 0"]);
 }

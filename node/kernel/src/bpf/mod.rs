@@ -16,7 +16,8 @@ mod table;
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
 use abi::{RouteKey, RouteValue, map};
@@ -114,8 +115,9 @@ pub struct Datapath {
     pod_mtu: u32,
     config_table: Table<u32, abi::Config>,
     services: Table<abi::ServiceKey, abi::ServiceValue>,
-    slots: Table<u32, u32>,
-    backends: Table<u32, abi::Backend>,
+    /// Written by stores.
+    slots: Mutex<Mapped<u32>>,
+    backends: Mutex<Mapped<abi::Backend>>,
     routes: Table<RouteKey, RouteValue>,
     sources: Table<abi::SourceKey, u32>,
     pods: Table<abi::Addr, abi::PodValue>,
@@ -148,8 +150,8 @@ impl Datapath {
             config_table,
             config,
             services: Table::new(map::SERVICES, object::open_map(&pins, map::SERVICES)?),
-            slots: Table::new(map::SLOTS, object::open_map(&pins, map::SLOTS)?),
-            backends: Table::new(map::BACKENDS, object::open_map(&pins, map::BACKENDS)?),
+            slots: mapped(&pins, map::SLOTS, abi::MAX_SLOTS)?,
+            backends: mapped(&pins, map::BACKENDS, abi::MAX_BACKENDS)?,
             routes: Table::new(map::ROUTES, object::open_map(&pins, map::ROUTES)?),
             sources: Table::new(map::SOURCES, object::open_map(&pins, map::SOURCES)?),
             pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
@@ -177,21 +179,13 @@ impl Datapath {
 
     /// Reads every table.
     pub fn observe(&self) -> Result<Observed, Error> {
-        let mut slots: Vec<u32> = vec![0; abi::MAX_SLOTS as usize];
-        for (index, id) in self.slots.entries()? {
-            if let Some(slot) = slots.get_mut(index as usize) {
-                *slot = id;
-            }
-        }
+        let mut slots: Vec<u32> = elements(&lock(&self.slots)).map(|(_, id)| id).collect();
         slots.truncate(slots.iter().rposition(|id| *id != 0).map_or(0, |last| last + 1));
         let mut observed = Observed {
             config: self.config_table.get(&0)?,
             services: self.services.entries()?.into_iter().collect(),
             slots,
-            backends: self
-                .backends
-                .entries()?
-                .into_iter()
+            backends: elements(&lock(&self.backends))
                 .filter(|(_, backend)| *backend != abi::Backend::default())
                 .collect(),
             routes: self.routes.entries()?.into_iter().collect(),
@@ -232,28 +226,14 @@ impl Datapath {
 
     /// Executes neighbouring steps of one kind.
     fn execute(&self, steps: &[Step]) -> Result<(), Error> {
-        let (mut ids, mut backends) = (Vec::new(), Vec::new());
-        let (mut indexes, mut values) = (Vec::new(), Vec::new());
         let (mut keys, mut services) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::SetConfig(config) => self.config_table.put(&0, config)?,
-                Step::PutBackend(id, backend) => {
-                    ids.push(*id);
-                    backends.push(*backend);
-                }
-                Step::ClearBackend(id) => {
-                    ids.push(*id);
-                    backends.push(abi::Backend::default());
-                }
-                Step::PutSlots { first, ids } => {
-                    indexes.extend(*first..*first + ids.len() as u32);
-                    values.extend_from_slice(ids);
-                }
-                Step::ClearSlots { first, count } => {
-                    indexes.extend(*first..*first + *count);
-                    values.resize(indexes.len(), 0);
-                }
+                Step::PutBackend(id, backend) => self.put_backend(*id, backend),
+                Step::ClearBackend(id) => self.put_backend(*id, &abi::Backend::default()),
+                Step::PutSlots { first, ids } => self.put_slots(*first, ids.iter().copied()),
+                Step::ClearSlots { first, count } => self.put_slots(*first, (0..*count).map(|_| 0)),
                 Step::PutRoute(key, value) => self.put_route(key, value)?,
                 Step::DeleteRoute(key) => self.delete_route(key)?,
                 Step::PutSource(key) => self.sources.put(key, &1)?,
@@ -263,12 +243,24 @@ impl Datapath {
                     services.push(*value);
                 }
                 Step::DeleteService(key) => self.services.remove(key)?,
-                Step::Barrier => sys::grace_period().map_err(Error::GracePeriod)?,
+                Step::Barrier => grace_period()?,
             }
         }
-        self.backends.put_all(&ids, &backends)?;
-        self.slots.put_all(&indexes, &values)?;
         self.services.put_all(&keys, &services)
+    }
+
+    /// Plans name no element beyond the end.
+    fn put_backend(&self, id: u32, backend: &abi::Backend) {
+        let within = lock(&self.backends).set(id as usize, backend);
+        debug_assert!(within, "backend {id}");
+    }
+
+    fn put_slots(&self, first: u32, ids: impl Iterator<Item = u32>) {
+        let mut slots = lock(&self.slots);
+        for (index, id) in (first as usize..).zip(ids) {
+            let within = slots.set(index, &id);
+            debug_assert!(within, "slot {index}");
+        }
     }
 
     /// The node's own stack reaches other nodes' pods by the same overlay.
@@ -315,4 +307,27 @@ impl Datapath {
     fn source(&self, to: IpAddr) -> Option<IpAddr> {
         self.options.node_ips.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4())
     }
+}
+
+/// Waits until every BPF program that runs now has ended (an RCU grace period): some milliseconds.
+///
+/// # Errors
+/// Those of membarrier(2).
+pub fn grace_period() -> Result<(), Error> {
+    sys::grace_period().map_err(Error::GracePeriod)
+}
+
+fn mapped<T: Plain>(pins: &Path, name: &'static str, entries: u32) -> Result<Mutex<Mapped<T>>, Error> {
+    let array = Mapped::new(object::open_map(pins, name)?, entries as usize);
+    array.map(Mutex::new).map_err(|source| Error::Map { what: "map", map: name, source })
+}
+
+/// An element is whole or half written whoever panicked, and the tables are read again after a failure.
+fn lock<T>(array: &Mutex<Mapped<T>>) -> MutexGuard<'_, Mapped<T>> {
+    array.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The elements of an array with their indexes.
+fn elements<T: Plain>(array: &Mapped<T>) -> impl Iterator<Item = (u32, T)> {
+    (0..array.len()).filter_map(|index| Some((index as u32, array.get(index)?)))
 }

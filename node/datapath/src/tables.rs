@@ -1,0 +1,351 @@
+//! From the tables that stand to those that should: numbers are kept or allocated, then the writes are put in order.
+//!
+//! Order: backends, then slots that name them (always in a fresh range), then services that name the slots; services
+//! go before their slots are cleared and slots before their backends, with a grace period in between for programs
+//! that are still running on what they read. What is to be cleared is swept later, many plans at once; until then its
+//! numbers stay in use, and a backend that is wanted again has its old one.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use abi::{
+    Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, RouteKey, ServiceKey, ServiceValue,
+};
+
+use crate::compiler::Changes;
+use crate::desired::{BackendKey, Desired, DesiredPort, PortName};
+use crate::observed::Observed;
+use crate::plan::{Plan, Step};
+use crate::slots::Slots;
+
+/// Plans all writes at once. Equal tables give an empty plan.
+pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
+    let mut tables = Tables::new(observed.clone());
+    let mut plan = tables.plan(desired, &Changes::everything());
+    if tables.begin_sweep() {
+        plan.steps.push(Step::Barrier);
+        plan.steps.extend(tables.finish_sweep());
+    }
+    plan
+}
+
+/// What the tables hold once everything planned is written, with indexes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    observed: Observed,
+    /// Numbers of backends, also of those that wait to be cleared.
+    ids: HashMap<BackendKey, u32>,
+    /// Numbers of service ports, with how many entries have each.
+    numbers: HashMap<u32, u32>,
+    /// The number handed out last.
+    number: u32,
+    slots: Slots,
+    /// What no entry names since the last sweep began, and what none named when it did.
+    dead: Dead,
+    swept: Dead,
+}
+
+/// What waits to be cleared.
+#[derive(Clone, Debug, Default)]
+struct Dead {
+    slots: Vec<(u32, u32)>,
+    backends: BTreeSet<u32>,
+}
+
+impl Dead {
+    fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.backends.is_empty()
+    }
+}
+
+impl Tables {
+    /// Takes over what stands; what nothing names in it will be swept.
+    pub fn new(observed: Observed) -> Tables {
+        let mut tables = Tables::default();
+        for (id, backend) in &observed.backends {
+            let key = BackendKey { addr: backend.addr, port: backend.port, proto: backend.proto };
+            if *tables.ids.entry(key).or_insert(*id) != *id {
+                tables.dead.backends.insert(*id);
+            }
+        }
+        for value in observed.services.values() {
+            *tables.numbers.entry(value.id).or_default() += 1;
+            tables.slots.hold(value.base, value.len);
+        }
+        let nobody = |index: &u32| observed.slots[*index as usize] != 0 && tables.slots.is_free(*index);
+        let strays: Vec<u32> = (0..observed.slots.len() as u32).filter(nobody).collect();
+        for slot in strays {
+            tables.slots.hold(slot, 1);
+            match tables.dead.slots.last_mut() {
+                Some((first, count)) if *first + *count == slot => *count += 1,
+                _ => tables.dead.slots.push((slot, 1)),
+            }
+        }
+        tables.number = observed.cursors.service;
+        tables.observed = observed;
+        tables
+    }
+
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Plans the writes for what changed, except those that clear what is used no more, and takes them as done.
+    pub fn plan(&mut self, desired: &Desired, changes: &Changes) -> Plan {
+        let mut plan = Plan { conflicts: changes.conflicts.clone(), ..Plan::default() };
+        if self.observed.config != Some(desired.config) {
+            self.write(Step::SetConfig(desired.config), &mut plan);
+        }
+        self.backends(desired, changes, &mut plan);
+        let mut taken = Vec::new();
+        let services = self.services(desired, changes, &mut taken, &mut plan);
+        let routes = changes.routes || changes.everything;
+        if routes {
+            self.put_routes(desired, &mut plan);
+        }
+        let sources = changes.sources || changes.everything;
+        if sources {
+            self.put_sources(desired, &mut plan);
+        }
+        for (key, value) in &services {
+            if self.observed.services.get(key) != Some(value) {
+                self.write(Step::PutService(*key, *value), &mut plan);
+            }
+        }
+        let gone: Vec<ServiceKey> = if changes.everything {
+            self.observed.services.keys().filter(|key| !services.contains_key(key)).copied().collect()
+        } else {
+            let known = |key: &&ServiceKey| self.observed.services.contains_key(key);
+            changes.keys.iter().filter(known).filter(|key| !services.contains_key(key)).copied().collect()
+        };
+        for key in gone {
+            self.write(Step::DeleteService(key), &mut plan);
+        }
+        for (base, len) in taken {
+            self.release(base, len);
+        }
+        if sources {
+            for key in self.observed.sources.difference(&desired.sources).copied().collect::<Vec<_>>() {
+                self.write(Step::DeleteSource(key), &mut plan);
+            }
+        }
+        if routes {
+            let gone = self.observed.routes.keys().filter(|key| !desired.routes.contains_key(key));
+            for key in gone.copied().collect::<Vec<RouteKey>>() {
+                self.write(Step::DeleteRoute(key), &mut plan);
+            }
+        }
+        plan
+    }
+
+    /// Whether something is to be cleared, after a grace period that begins now.
+    pub fn begin_sweep(&mut self) -> bool {
+        if self.swept.is_empty() {
+            self.swept = std::mem::take(&mut self.dead);
+        }
+        !self.swept.is_empty()
+    }
+
+    /// Clears, after the grace period, what has not come into use again.
+    pub fn finish_sweep(&mut self) -> Vec<Step> {
+        let mut plan = Plan::default();
+        let mut swept = std::mem::take(&mut self.swept);
+        swept.slots.sort_unstable();
+        for (first, count) in swept.slots {
+            self.slots.free(first, count);
+            match plan.steps.last_mut() {
+                Some(Step::ClearSlots { first: start, count: before }) if *start + *before == first => *before += count,
+                _ => plan.steps.push(Step::ClearSlots { first, count }),
+            }
+        }
+        for id in swept.backends {
+            if let Some(backend) = self.observed.backends.get(&id) {
+                let key = BackendKey { addr: backend.addr, port: backend.port, proto: backend.proto };
+                if self.ids.get(&key) == Some(&id) {
+                    self.ids.remove(&key);
+                }
+            }
+            plan.steps.push(Step::ClearBackend(id));
+        }
+        plan.steps.iter().for_each(|step| self.observed.apply(step));
+        plan.steps
+    }
+
+    /// Takes a write as done and keeps the indexes.
+    fn write(&mut self, step: Step, plan: &mut Plan) {
+        let before = match &step {
+            Step::PutService(key, value) => {
+                *self.numbers.entry(value.id).or_default() += 1;
+                self.slots.hold(value.base, value.len);
+                self.observed.services.get(key).copied()
+            }
+            Step::DeleteService(key) => self.observed.services.get(key).copied(),
+            _ => None,
+        };
+        self.observed.apply(&step);
+        plan.steps.push(step);
+        let Some(before) = before else { return };
+        self.release(before.base, before.len);
+        let left = self.numbers.entry(before.id).or_default();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.numbers.remove(&before.id);
+        }
+    }
+
+    fn release(&mut self, base: u32, len: u32) {
+        self.dead.slots.extend(self.slots.release(base, len));
+    }
+
+    /// Numbers backends and plans the writes of those that are new or changed.
+    fn backends(&mut self, desired: &Desired, changes: &Changes, plan: &mut Plan) {
+        let keys: Vec<BackendKey> = if changes.everything {
+            let old = self.ids.keys().filter(|key| !desired.backends.contains_key(key));
+            desired.backends.keys().chain(old).copied().collect()
+        } else {
+            changes.backends.iter().copied().collect()
+        };
+        for key in keys {
+            let known = self.ids.get(&key).copied();
+            let Some(flags) = desired.backends.get(&key) else {
+                if let Some(id) = known.filter(|id| !self.swept.backends.contains(id)) {
+                    self.dead.backends.insert(id);
+                }
+                continue;
+            };
+            let used = |id: u32| self.observed.backends.contains_key(&id);
+            let Some(id) = known.or_else(|| free_number(self.observed.cursors.backend, MAX_BACKENDS, used)) else {
+                continue;
+            };
+            self.ids.insert(key, id);
+            self.dead.backends.remove(&id);
+            self.swept.backends.remove(&id);
+            let backend = Backend { addr: key.addr, port: key.port, proto: key.proto, flags: *flags };
+            if self.observed.backends.get(&id) != Some(&backend) {
+                self.write(Step::PutBackend(id, backend), plan);
+            }
+        }
+    }
+
+    /// Entries of the service table that may have changed; plans the slot ranges that are new and returns them in
+    /// `taken`, held once.
+    fn services(
+        &mut self,
+        desired: &Desired,
+        changes: &Changes,
+        taken: &mut Vec<(u32, u32)>,
+        plan: &mut Plan,
+    ) -> BTreeMap<ServiceKey, ServiceValue> {
+        let ports: Vec<&DesiredPort> = if changes.everything {
+            desired.ports.values().collect()
+        } else {
+            changes.ports.iter().filter_map(|name: &PortName| desired.ports.get(name)).collect()
+        };
+        let mut room = self.room(&ports, changes);
+        let mut claimed = BTreeSet::new();
+        let mut services = BTreeMap::new();
+        for port in ports {
+            let Some(id) = self.number(port, &mut claimed) else {
+                plan.refused.extend(port.frontends.keys());
+                continue;
+            };
+            // Frontends of one port with the same backends share a range.
+            let mut shared: Vec<(Vec<u32>, u32)> = Vec::new();
+            for (key, frontend) in &port.frontends {
+                let list: Vec<u32> = frontend.backends.iter().filter_map(|b| self.ids.get(b).copied()).collect();
+                let complete = list.len() == frontend.backends.len();
+                let len = list.len() as u32;
+                let found = shared.iter().find(|(other, _)| *other == list).map(|(_, base)| *base);
+                let base = found.or_else(|| self.kept(key, &list)).or_else(|| {
+                    let base = if list.is_empty() { 0 } else { self.slots.find(self.observed.cursors.slot, len)? };
+                    if !list.is_empty() {
+                        self.slots.hold(base, len);
+                        taken.push((base, len));
+                        self.write(Step::PutSlots { first: base, ids: list.clone() }, plan);
+                    }
+                    Some(base)
+                });
+                let Some(base) = base.filter(|_| complete && room > 0) else {
+                    plan.refused.push(*key);
+                    // Rather the entry as it was than none.
+                    services.extend(self.observed.services.get(key).map(|value| (*key, *value)));
+                    continue;
+                };
+                room -= 1;
+                let (affinity_s, flags) = (frontend.affinity_s, frontend.flags);
+                services.insert(*key, ServiceValue { id, base, len, affinity_s, flags });
+                shared.push((list, base));
+            }
+        }
+        services
+    }
+
+    /// How many entries these ports may have: what the others leave.
+    fn room(&self, ports: &[&DesiredPort], changes: &Changes) -> usize {
+        let limit = MAX_SERVICES as usize;
+        if changes.everything {
+            return limit;
+        }
+        let keys: BTreeSet<&ServiceKey> =
+            ports.iter().flat_map(|port| port.frontends.keys()).chain(&changes.keys).collect();
+        let present = keys.iter().filter(|key| self.observed.services.contains_key(key)).count();
+        limit.saturating_sub(self.observed.services.len() - present)
+    }
+
+    /// The range the entry has already, if it holds exactly these backends.
+    fn kept(&self, key: &ServiceKey, list: &[u32]) -> Option<u32> {
+        let value = self.observed.services.get(key)?;
+        let same = value.len as usize == list.len() && self.observed.slots_of(value) == list;
+        same.then_some(value.base)
+    }
+
+    /// The number the port's entries have, or a new one.
+    fn number(&mut self, port: &DesiredPort, claimed: &mut BTreeSet<u32>) -> Option<u32> {
+        let had = port
+            .frontends
+            .keys()
+            .filter_map(|key| self.observed.services.get(key))
+            .map(|value| value.id)
+            .find(|id| *id != 0 && !claimed.contains(id));
+        let used = |id: u32| self.numbers.contains_key(&id) || claimed.contains(&id);
+        let id = had.or_else(|| free_number(self.number, MAX_CONNECTS, used))?;
+        if had.is_none() {
+            self.number = id;
+        }
+        claimed.insert(id);
+        Some(id)
+    }
+
+    /// A range that finds no room stays shut, and its frontend is said to be incomplete.
+    fn put_sources(&mut self, desired: &Desired, plan: &mut Plan) {
+        let mut room = (MAX_SOURCES as usize).saturating_sub(self.observed.sources.len());
+        for key in desired.sources.difference(&self.observed.sources).copied().collect::<Vec<_>>() {
+            if room == 0 {
+                plan.refused.push(key.source.service);
+                continue;
+            }
+            room -= 1;
+            self.write(Step::PutSource(key), plan);
+        }
+    }
+
+    fn put_routes(&mut self, desired: &Desired, plan: &mut Plan) {
+        let stale = self.observed.routes.keys().filter(|key| !desired.routes.contains_key(key)).count();
+        let mut room = (MAX_ROUTES as usize).saturating_sub(self.observed.routes.len().max(stale));
+        for (key, value) in &desired.routes {
+            match self.observed.routes.get(key) {
+                Some(old) if old == value => {}
+                Some(_) => self.write(Step::PutRoute(*key, *value), plan),
+                None if room > 0 => {
+                    room -= 1;
+                    self.write(Step::PutRoute(*key, *value), plan);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The next number after this one that is not used, in a circle over `1..limit`.
+fn free_number(after: u32, limit: u32, used: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut circle = (after.saturating_add(1)..limit).chain(1..after.saturating_add(1).min(limit));
+    circle.find(|id| !used(*id))
+}
