@@ -21,6 +21,7 @@ pub const HOOK_FROM_OVERLAY: u8 = 5;
 pub const HOOK_TO_OVERLAY: u8 = 6;
 pub const HOOK_CONNECT: u8 = 7;
 pub const HOOK_SENDMSG: u8 = 8;
+pub const HOOK_UPLINK: u8 = 9;
 
 /// A record of [`crate::map::EVENTS`].
 #[repr(C)]

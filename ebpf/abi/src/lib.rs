@@ -121,6 +121,8 @@ pub mod map {
     pub const IDENTITIES: &str = "IDENTITIES";
     pub const RULES: &str = "RULES";
     pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Inputs and outcome of a test run of [`super::program::UPLINK`]; not pinned.
+    pub const UPLINK_RUN: &str = "UPLINK_RUN";
 }
 
 /// Names of the programs, as declared by `prog` and attached by `kernel`.
@@ -129,6 +131,8 @@ pub mod program {
     pub const FROM_POD: &str = "from_pod";
     /// tcx egress of a pod's host-side veth: packets the node's stack sends to the pod.
     pub const TO_POD: &str = "to_pod";
+    /// XDP on the uplink, before tcx: what it can send on by itself.
+    pub const UPLINK: &str = "uplink";
     /// tcx ingress of the uplink.
     pub const FROM_UPLINK: &str = "from_uplink";
     /// tcx egress of the uplink.
@@ -253,6 +257,9 @@ pub const FLOW_REPLY: u32 = 1;
 pub const FLOW_CLOSING: u32 = 2;
 /// Replies leave by the uplink to a client outside.
 pub const FLOW_EXTERNAL: u32 = 4;
+/// Packets go to the backend's node as they came, with the backend named beside them; that node translates, and answers the client
+/// itself ([`LB_DSR`]).
+pub const FLOW_DIRECT: u32 = 8;
 
 /// Key of [`map::FRAGMENTS`]: one fragmented datagram as it stands in the packet (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[repr(C)]
@@ -363,6 +370,12 @@ pub struct Source {
     pub client: Addr,
 }
 
+/// [`Config::lb_mode`]: with this node's address as source, so that answers return here.
+pub const LB_SNAT: u8 = 0;
+/// [`Config::lb_mode`]: with the client's address; the backend's node answers the client itself. IPv4 over VXLAN; where it cannot be,
+/// as [`LB_SNAT`].
+pub const LB_DSR: u8 = 1;
+
 /// The only value of [`map::CONFIG`] (ARRAY of one).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -379,7 +392,9 @@ pub struct Config {
     pub snat_max: u16,
     /// MAC of the uplink.
     pub uplink_mac: [u8; 6],
-    pub pad: [u8; 2],
+    /// How connections from outside reach backends on other nodes: `LB_*`.
+    pub lb_mode: u8,
+    pub pad: u8,
     /// `SO_NETNS_COOKIE` of the node's own network namespace: sockets there have no veth in their path.
     pub node_cookie: u64,
     /// Seed of the hash that picks backends and ports; any number.
@@ -409,6 +424,21 @@ pub struct SocketValue {
     pub entries: [SocketEntry; SOCKET_ENTRIES],
     /// Entry to overwrite next.
     pub next: u32,
+}
+
+/// The only value of [`map::UPLINK_RUN`] (ARRAY of one).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UplinkRun {
+    /// Coarse monotonic seconds.
+    pub now_s: u32,
+    /// Whether there is a next hop by the uplink; not 0 if there is.
+    pub reachable: u32,
+    /// Its MAC, and that of the uplink.
+    pub to: [u8; 6],
+    pub from: [u8; 6],
+    /// [`Counter`] of a drop, written by the program.
+    pub reason: u32,
 }
 
 /// UDP port of VXLAN (RFC 7348 section 8).
@@ -477,6 +507,7 @@ const _: () = {
     assert!(size_of::<RouteValue>() == 20);
     assert!(size_of::<SourceKey>() == 40);
     assert!(size_of::<Config>() == 72);
+    assert!(size_of::<UplinkRun>() == 24);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentValue>() == 4);
     assert!(size_of::<SocketEntry>() == 40);

@@ -10,6 +10,7 @@ use abi::{
     balance::{Backend, Config, Gate, MAX_ROWS, OUTER_FIRST, OUTER_TTL, PROBES, Traffic, VIP_BY_CLIENT, VIP_LIVE, Vip},
 };
 
+pub use crate::verdict::Fate;
 use crate::{
     Buffer, checksum, icmp,
     nat::difference,
@@ -81,17 +82,7 @@ pub trait Cold<T: Balancer>: Frame + Sized {
     }
 }
 
-/// What becomes of the packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Not for a virtual address: to the kernel, as it came.
-    Pass,
-    Drop(Counter),
-    /// Back out of the interface it came in by, to the gateway, in an outer header.
-    Send,
-}
-
-/// One packet from its Ethernet header on.
+/// One packet from its Ethernet header on: what is not for a virtual address passes, the rest goes to the gateway in an outer header.
 #[inline(always)]
 pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
     let Some(cfg) = t.config() else { return Fate::Pass };

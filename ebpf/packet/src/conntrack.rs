@@ -48,9 +48,7 @@ pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
             Found::Use => {}
             Found::Gone => return Found::Gone,
             Found::New => {
-                reverse(&mut s.key, &s.to, p.tuple.proto);
-                t.remove_flow(&s.key);
-                t.remove_flow(&p.tuple);
+                forget(t, s);
                 return Found::New;
             }
         }
@@ -97,6 +95,14 @@ fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, b: &mut Backend, age_s:
         return Found::New;
     }
     Found::Use
+}
+
+/// Takes away the record that was found, in both directions.
+#[inline(always)]
+pub fn forget<T: Tables>(t: &T, s: &mut Scratch) {
+    reverse(&mut s.key, &s.to, s.packet.tuple.proto);
+    t.remove_flow(&s.key);
+    t.remove_flow(&s.packet.tuple);
 }
 
 /// Where a new flow is to go.

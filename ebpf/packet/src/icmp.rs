@@ -6,7 +6,7 @@
 use abi::{Addr, FlowKey, FlowValue, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
 
 use crate::{
-    Buffer, Scratch, Tables, checksum, nat,
+    Buffer, Scratch, Tables, checksum, direct, nat,
     parse::{Kind, icmp_kind, join, split},
 };
 
@@ -35,6 +35,10 @@ fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<
     s.policy.ends = s.key;
     if !t.flow(&s.key, &mut s.to) {
         return None;
+    }
+    // Who translates the flow translates its errors.
+    if direct::is(&s.to) {
+        return Some(());
     }
     s.policy.ends.dst = s.to.dst;
     s.policy.ends.dport = s.to.dport;

@@ -13,6 +13,7 @@ pub mod balance;
 pub mod buffer;
 pub mod checksum;
 pub mod conntrack;
+pub mod direct;
 pub mod fragment;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
@@ -28,7 +29,9 @@ pub mod service;
 pub mod socket;
 pub mod steps;
 pub mod tables;
+pub mod uplink;
 pub mod verdict;
+pub mod vxlan;
 
 pub use buffer::Buffer;
 pub use scratch::Scratch;

@@ -89,7 +89,12 @@ pub fn age<B: Buffer>(b: &mut B, p: &Packet) -> Option<()> {
 /// Addresses the Ethernet frame to a pod.
 #[inline(always)]
 pub fn frame<B: Buffer>(b: &mut B, pod: &PodValue) -> Option<()> {
-    let (to, from) = (pod.mac, pod.host_mac);
+    ethernet(b, pod.mac, pod.host_mac)
+}
+
+/// Replaces the Ethernet addresses.
+#[inline(always)]
+pub fn ethernet<B: Buffer>(b: &mut B, to: [u8; 6], from: [u8; 6]) -> Option<()> {
     let words = [
         u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
         u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),

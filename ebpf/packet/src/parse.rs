@@ -12,7 +12,8 @@ pub const TCP_SYN: u8 = 2;
 pub const TCP_RST: u8 = 4;
 pub const TCP_ACK: u8 = 16;
 
-const ETH_IPV4: u16 = 0x0800_u16.to_be();
+/// EtherType of IPv4 as it lies in memory.
+pub const ETH_IPV4: u16 = 0x0800_u16.to_be();
 const ETH_IPV6: u16 = 0x86dd_u16.to_be();
 /// IPv6 extension headers followed before the packet is given up (RFC 8200 section 4.1 knows at most five before the payload).
 const MAX_EXTENSIONS: usize = 5;

@@ -1,14 +1,14 @@
 //! One function a hook: a packet in, a verdict out.
 
 use abi::{
-    Addr, Be16, Config, Counter, FLOW_EXTERNAL, FLOW_REPLY, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, SCOPE_CLUSTER,
-    SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
+    Addr, Be16, Config, Counter, FLOW_DIRECT, FLOW_EXTERNAL, FLOW_REPLY, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY,
+    SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
 };
 
 use crate::{
     Scratch, Steps, Tables, Verdict,
     conntrack::{self, Found},
-    fragment,
+    direct, fragment,
     nat::difference,
     parse::{Kind, Packet, Unparsed},
     policy,
@@ -22,6 +22,8 @@ pub enum Origin {
     Pod,
     Uplink,
     Overlay,
+    /// Another node's uplink, whose place this node takes ([`direct`]).
+    Direct,
     /// This node's own stack.
     Stack,
 }
@@ -83,6 +85,12 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
     let Some(cfg) = t.config() else { return Verdict::Drop(Counter::DropNotReady) };
     if !b.parse(s) {
         return Verdict::Drop(s.unparsed.counter());
+    }
+    if vni == direct::vni(cfg) {
+        return match direct::accept(b, t, s, node) {
+            Ok(()) => forward(b, t, cfg, s, Origin::Direct),
+            Err(reason) => Verdict::Drop(reason),
+        };
     }
     let (p, r) = (&s.packet, &mut s.sender);
     let known =
@@ -201,8 +209,17 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
         return orphan(t, s, origin);
     }
     // An error about a translated flow is rewritten there and then.
-    if !(s.packet.kind == Kind::Error && b.error(t, s)) {
+    let error = s.packet.kind == Kind::Error && b.error(t, s);
+    if !error {
         match conntrack::find(t, s) {
+            // The other node has chosen anew since.
+            Found::Use if origin == Origin::Direct && !direct::is_same_backend(s) => {
+                conntrack::forget(t, s);
+                match b.first(t, s, origin) {
+                    First::Translate => {}
+                    First::Plain | First::Pass | First::Drop => return Verdict::Drop(s.refused),
+                }
+            }
             Found::Use => {}
             Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
             Found::New => match b.first(t, s, origin) {
@@ -217,9 +234,12 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
                 First::Drop => return Verdict::Drop(s.refused),
             },
         }
-        if !b.rewrite(s) {
-            return Verdict::Drop(Counter::DropUnsupported);
-        }
+    }
+    if direct::is(&s.to) {
+        return direct::send(b, t, cfg, s);
+    }
+    if !error && !b.rewrite(s) {
+        return Verdict::Drop(Counter::DropUnsupported);
     }
     route::find(t, &s.to.dst, &mut s.place);
     if !policy::admit(b, t, s, origin, true) {
@@ -234,18 +254,46 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
 fn orphan<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> Verdict {
     route::find(t, &s.packet.tuple.dst, &mut s.place);
     let ours = match s.place.hop {
-        Hop::Stack => origin == Origin::Pod,
+        Hop::Stack => matches!(origin, Origin::Pod | Origin::Direct),
         Hop::Outside => origin != Origin::Uplink,
         Hop::Pod | Hop::Remote | Hop::Node | Hop::Service | Hop::NoPod => true,
     };
     if ours { Verdict::Drop(Counter::DropFragment) } else { Verdict::Pass }
 }
 
-/// The first packet of a flow: is it for a Service, and does its answer have to come back through here?
+/// The first packet of a flow: is it for a Service, and does its answer have to come back through here? If so, its records are made.
 #[inline(always)]
 pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
+    match choose(t, s, origin) {
+        First::Translate => open(t, s),
+        other @ (First::Plain | First::Pass | First::Drop) => other,
+    }
+}
+
+/// Makes the records of a flow whose [`Scratch::target`] is known.
+#[inline(always)]
+pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> First {
     s.refused = Counter::DropNotReady;
     let Some(cfg) = t.config() else { return First::Drop };
+    if !conntrack::open(t, cfg, s) {
+        return First::Drop;
+    }
+    if s.target.backend != 0 {
+        t.connected(s.service.id);
+    }
+    First::Translate
+}
+
+/// The half of [`first`] that writes nothing but a client's affinity: where the flow is to go ([`Scratch::target`]), and where that is
+/// ([`Scratch::place`]).
+#[inline(always)]
+pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
+    s.refused = Counter::DropNotReady;
+    let Some(cfg) = t.config() else { return First::Drop };
+    if origin == Origin::Direct {
+        s.target.flags = FLOW_EXTERNAL;
+        return First::Translate;
+    }
     let p = &s.packet;
     s.target.dst = p.tuple.dst;
     s.target.dport = p.tuple.dport;
@@ -296,19 +344,14 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
                 s.target.snat = p.tuple.dst;
             }
         }
+        Source::Node if is_service && direct::applies(t, cfg, s, origin) => s.target.flags = FLOW_DIRECT,
         Source::Node => {
-            s.target.snat = if p.v6 { cfg.node6 } else { cfg.node4 };
+            s.target.snat = if s.packet.v6 { cfg.node6 } else { cfg.node4 };
             s.target.from_range = true;
         }
     }
     if origin == Origin::Uplink || origin == Origin::Overlay {
-        s.target.flags = FLOW_EXTERNAL;
-    }
-    if !conntrack::open(t, cfg, s) {
-        return First::Drop;
-    }
-    if s.target.backend != 0 {
-        t.connected(s.service.id);
+        s.target.flags |= FLOW_EXTERNAL;
     }
     First::Translate
 }
@@ -320,7 +363,7 @@ fn plain(s: &mut Scratch, origin: Origin) -> First {
         // The uplink carries more than the cluster: what is none of ours goes its way.
         (Hop::Outside | Hop::Node, Origin::Uplink) | (_, Origin::Stack) => First::Pass,
         // Another node has no business sending what is not for us.
-        (Hop::Outside | Hop::Node | Hop::Remote, Origin::Overlay) => {
+        (_, Origin::Direct) | (Hop::Outside | Hop::Node | Hop::Remote, Origin::Overlay) => {
             s.refused = Counter::DropNoRoute;
             First::Drop
         }
@@ -341,6 +384,8 @@ enum Source {
 fn source(hop: Hop, origin: Origin, is_service: bool) -> Source {
     match (origin, hop) {
         (_, Hop::Service | Hop::NoPod) => Source::None,
+        // The other node decided that this one translates.
+        (Origin::Direct, _) => Source::Keep,
         (Origin::Stack, _) if is_service => Source::Keep,
         (Origin::Stack, _) | (Origin::Pod, Hop::Outside) | (Origin::Uplink, Hop::Remote) => Source::Node,
         // Nothing is translated, but the pod's answer must not be masqueraded.

@@ -7,6 +7,7 @@ use crate::{
     parse::{Packet, Unparsed},
     policy::Work,
     route::Place,
+    uplink::NextHop,
 };
 
 /// Room for a packet and what it meets. All zero is valid. Nothing in it is kept from one packet to the next, but for the padding of
@@ -40,4 +41,6 @@ pub struct Scratch {
     pub old: FlowValue,
     pub other: FlowKey,
     pub policy: Work,
+    /// The way out at XDP.
+    pub next_hop: NextHop,
 }

@@ -2,6 +2,17 @@
 
 use abi::{Addr, Counter};
 
+/// The decision about one frame at an XDP hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// To the kernel, as it came.
+    Pass,
+    /// Dropped, for the reason that is counted.
+    Drop(Counter),
+    /// Out of the interface it came in by; all headers are set.
+    Send,
+}
+
 /// The decision about one packet, which has been rewritten already where needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -19,11 +19,10 @@ use aya_ebpf::{
 use packet::{
     Buffer, Tables as _,
     balance::{self, Balancer, Cold, Fate, Frame},
-    checksum,
     parse::{L3, Packet},
 };
 
-use crate::{access, is_test_run, tables};
+use crate::{is_test_run, tables, xdp::Xdp};
 
 #[map]
 static LB_CONFIG: Array<Config> = Array::with_max_entries(1, 0);
@@ -57,7 +56,7 @@ pub fn balance(ctx: XdpContext) -> u32 {
 /// that one buffer serves any number of runs.
 #[xdp]
 pub fn balance_bench(ctx: XdpContext) -> u32 {
-    let mut frame = Xdp(ctx.ctx);
+    let mut frame = Xdp::new(ctx.ctx);
     if next_flow(&mut frame).is_none() {
         return xdp_action::XDP_ABORTED;
     }
@@ -71,7 +70,7 @@ pub fn balance_bench(ctx: XdpContext) -> u32 {
 /// What [`balance_bench`] does around the balancer, to be taken off.
 #[xdp]
 pub fn balance_base(ctx: XdpContext) -> u32 {
-    let mut frame = Xdp(ctx.ctx);
+    let mut frame = Xdp::new(ctx.ctx);
     if next_flow(&mut frame).is_none() {
         return xdp_action::XDP_ABORTED;
     }
@@ -81,7 +80,7 @@ pub fn balance_base(ctx: XdpContext) -> u32 {
 /// [`balance_base`], and a header put on and taken off.
 #[xdp]
 pub fn balance_twice(ctx: XdpContext) -> u32 {
-    let mut frame = Xdp(ctx.ctx);
+    let mut frame = Xdp::new(ctx.ctx);
     if next_flow(&mut frame).is_none() || frame.push::<20>().is_none() || undo(&mut frame).is_none() {
         return xdp_action::XDP_ABORTED;
     }
@@ -90,7 +89,7 @@ pub fn balance_twice(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn run(ctx: *mut xdp_md) -> u32 {
-    match balance::balance(&mut Xdp(ctx), &Maps) {
+    match balance::balance(&mut Xdp::new(ctx), &Maps) {
         Fate::Pass => xdp_action::XDP_PASS,
         Fate::Send => xdp_action::XDP_TX,
         Fate::Drop(counter) => {
@@ -117,95 +116,24 @@ fn next_flow(frame: &mut Xdp) -> Option<()> {
 #[inline(always)]
 fn undo(frame: &mut Xdp) -> Option<()> {
     // SAFETY: the context is valid for the whole program.
-    if unsafe { bpf_xdp_adjust_head(frame.0, 20) } != 0 {
+    if unsafe { bpf_xdp_adjust_head(frame.ctx, 20) } != 0 {
         return None;
     }
     frame.set_words::<3>(0, [0; 3])?;
     frame.set_half(12, 0x0800_u16.to_be())
 }
 
-/// A packet at an XDP hook, its linear part.
-pub struct Xdp(*mut xdp_md);
-
-impl Xdp {
-    /// The address of `len` bytes at `off`.
-    #[inline(always)]
-    fn at(&self, off: usize, len: usize) -> Option<usize> {
-        let off = access::opaque(off);
-        if off > access::MAX_OFFSET {
-            return None;
-        }
-        // SAFETY: the context is valid for the whole program.
-        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
-        let p = access::opaque(data + off);
-        if p + len > end { None } else { Some(p) }
-    }
-}
-
-impl Buffer for Xdp {
-    #[inline(always)]
-    fn byte(&self, off: usize) -> Option<u8> {
-        // SAFETY: in the packet.
-        self.at(off, 1).map(|p| unsafe { access::load1(p) } as u8)
-    }
-
-    #[inline(always)]
-    fn half(&self, off: usize) -> Option<u16> {
-        // SAFETY: in the packet.
-        self.at(off, 2).map(|p| unsafe { access::load2(p) } as u16)
-    }
-
-    #[inline(always)]
-    fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]> {
-        let p = self.at(off, 4 * N)?;
-        // SAFETY: `4 * N` bytes at `p` are in the packet.
-        Some(unsafe { access::load_words(p) })
-    }
-
-    #[inline(always)]
-    fn set_byte(&mut self, off: usize, value: u8) -> Option<()> {
-        // SAFETY: in the packet.
-        self.at(off, 1).map(|p| unsafe { access::store1(p, value) })
-    }
-
-    #[inline(always)]
-    fn set_half(&mut self, off: usize, value: u16) -> Option<()> {
-        // SAFETY: in the packet.
-        self.at(off, 2).map(|p| unsafe { access::store2(p, value) })
-    }
-
-    #[inline(always)]
-    fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()> {
-        let p = self.at(off, 4 * N)?;
-        // SAFETY: `4 * N` bytes at `p` are in the packet.
-        unsafe { access::store_words(p, value) };
-        Some(())
-    }
-
-    /// What arrives has whole checksums: hardware has not taken any off yet.
-    #[inline(always)]
-    fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()> {
-        let sum = self.half(off)?;
-        if udp && sum == 0 {
-            return Some(());
-        }
-        let sum = checksum::apply(sum, checksum::add(pseudo, rest));
-        // RFC 768: a computed zero is sent as all ones.
-        self.set_half(off, if udp && sum == 0 { 0xffff } else { sum })
-    }
-}
-
 impl Frame for Xdp {
     #[inline(always)]
     fn push<const N: usize>(&mut self) -> Option<()> {
         // SAFETY: the context is valid for the whole program; the helper checks the room.
-        if unsafe { bpf_xdp_adjust_head(self.0, -(N as i32)) } == 0 { Some(()) } else { None }
+        if unsafe { bpf_xdp_adjust_head(self.ctx, -(N as i32)) } == 0 { Some(()) } else { None }
     }
 
     #[inline(always)]
     fn len(&self) -> usize {
         // SAFETY: the context is valid for the whole program.
-        let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
         let len: usize;
         // Assembly, because the verifier knows the difference of these two and of nothing derived from them.
         // SAFETY: subtracts two registers.
@@ -231,7 +159,7 @@ unsafe fn packet<'a>(memory: *mut Memory) -> Option<&'a mut Packet> {
 extern "C" fn balance_error(ctx: *mut xdp_md, memory: *mut Memory) -> u32 {
     // SAFETY: the callers below pass a Packet that they hold exclusively.
     let Some(p) = (unsafe { packet(memory) }) else { return 0 };
-    balance::of_error(&Xdp(ctx), p) as u32
+    balance::of_error(&Xdp::new(ctx), p) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -253,7 +181,7 @@ extern "C" fn balance_choose(memory: *mut Memory, slot: u32, changed_s: u32) -> 
 impl Cold<Maps> for Xdp {
     #[inline(always)]
     fn of_error(&mut self, p: &mut Packet) -> bool {
-        balance_error(self.0, (&raw mut *p).cast()) != 0
+        balance_error(self.ctx, (&raw mut *p).cast()) != 0
     }
 
     #[inline(always)]

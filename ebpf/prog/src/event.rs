@@ -37,17 +37,25 @@ pub fn forget() {
 #[inline(always)]
 pub fn packet(skb: *mut __sk_buff, what: u32) -> bool {
     let now_s = if is_test_run() { word(skb, 0) } else { now_s() };
+    // SAFETY: the context is valid for the whole program.
+    let (ifindex, bytes) = unsafe { ((*skb).ifindex, (*skb).len) };
+    tell(what, now_s, ifindex, bytes)
+}
+
+/// The same for a packet of so many bytes at an interface.
+#[inline(always)]
+pub fn tell(what: u32, now_s: u32, ifindex: u32, bytes: u32) -> bool {
     let Some(mut entry) = reserve(what, now_s) else { return false };
     let event: *mut Event = entry.as_mut_ptr();
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         entry.discard(0);
         return false;
     };
-    // SAFETY: the record is this program's until it is submitted; the working memory is as in `tc::open`; the context is valid.
+    // SAFETY: the record is this program's until it is submitted; the working memory is as in `tc::open`.
     unsafe {
         let scratch = &*scratch;
-        (*event).ifindex = (*skb).ifindex;
-        (*event).bytes = (*skb).len;
+        (*event).ifindex = ifindex;
+        (*event).bytes = bytes;
         if scratch.packet.tuple.proto != 0 {
             (*event).tuple = scratch.packet.tuple;
             (*event).tcp_flags = scratch.packet.tcp;
@@ -86,7 +94,7 @@ pub fn call(what: u32, call: &Call, to: Option<&SocketEntry>) {
 }
 
 #[inline(always)]
-fn now_s() -> u32 {
+pub fn now_s() -> u32 {
     // SAFETY: the helper has no preconditions.
     seconds(unsafe { bpf_ktime_get_coarse_ns() })
 }

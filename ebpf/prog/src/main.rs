@@ -12,6 +12,8 @@ mod sock;
 mod steps;
 mod tables;
 mod tc;
+mod uplink;
+mod xdp;
 
 /// fib and neighbour helpers are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

@@ -17,14 +17,14 @@ use crate::{event, maps::SCRATCH, skb::Skb, tables::Maps};
 
 /// Lends the working memory to the next step: the compiler must take it for changed by that.
 #[inline(always)]
-fn lend(s: &mut Scratch) {
+pub fn lend(s: &mut Scratch) {
     // SAFETY: copies a register to itself. That the address is seen here is what counts.
     unsafe { asm!("{0} = {0}", in(reg) &raw mut *s, options(nostack, preserves_flags)) };
 }
 
 /// The working memory that a caller lent.
 #[inline(always)]
-fn borrowed<'a>() -> Option<&'a mut Scratch> {
+pub fn borrowed<'a>() -> Option<&'a mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: as in `tc::open`; the callers below hold it exclusively, and leave it alone until the step returns.
     Some(unsafe { &mut *scratch })
@@ -60,6 +60,7 @@ extern "C" fn step_first(origin: u32, now_s: u32) -> u32 {
         0 => Origin::Pod,
         1 => Origin::Uplink,
         2 => Origin::Overlay,
+        4 => Origin::Direct,
         _ => Origin::Stack,
     };
     match pipeline::first(&Maps { now_s }, s, origin) {
@@ -110,6 +111,7 @@ impl Steps<Maps> for Skb {
             Origin::Pod => (0, HOOK_FROM_POD),
             Origin::Uplink => (1, HOOK_FROM_UPLINK),
             Origin::Overlay => (2, HOOK_FROM_OVERLAY),
+            Origin::Direct => (4, HOOK_FROM_OVERLAY),
             Origin::Stack => (3, HOOK_TO_UPLINK),
         };
         lend(s);

@@ -6,6 +6,7 @@ mod frame;
 mod guard;
 mod memory;
 mod traffic;
+mod wire;
 mod world;
 
 pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
@@ -13,4 +14,5 @@ pub use frame::{Fragment, Spec, check, icmp_error};
 pub use guard::{Rule, guard, guard_at_random};
 pub use memory::{Frame, Memory};
 pub use traffic::{Dice, Hook, Step, apply, step};
+pub use wire::{Cable, at_uplink, cable, tunnel};
 pub use world::{UPLINK, VNI, pod_mac, v4, v6, world};

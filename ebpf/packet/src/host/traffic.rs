@@ -114,7 +114,7 @@ pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
         5..=7 => Hook::FromUplink,
         8..=9 => Hook::FromOverlay {
             node: super::v4(dice.pick(&["192.0.2.2", "192.0.2.2", "192.0.2.3"])),
-            vni: if dice.once_in(30) { VNI + 1 } else { VNI },
+            vni: if dice.once_in(8) { VNI + 1 } else { VNI },
         },
         10 => dice.pick(&[Hook::ToPod, Hook::ToOverlay]),
         _ => Hook::ToUplink,
@@ -126,12 +126,15 @@ pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
     {
         bytes[6..12].copy_from_slice(&pod_mac(ifindex - 10));
     }
+    if matches!(hook, Hook::FromOverlay { vni, .. } if vni != VNI) && dice.once_in(2) {
+        bytes = direct(dice);
+    }
     damage(dice, &mut bytes);
     Step { hook, frame: Frame(bytes), now_s }
 }
 
 /// A packet with the tuple of a record that exists, or an error about one.
-fn follow(m: &Memory, dice: &mut Dice) -> Option<Vec<u8>> {
+pub(super) fn follow(m: &Memory, dice: &mut Dice) -> Option<Vec<u8>> {
     let flows = m.flows.borrow();
     if flows.is_empty() {
         return None;
@@ -168,7 +171,7 @@ fn ip(addr: &Addr) -> IpAddr {
 }
 
 /// A packet of a flow that need not exist.
-fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
+pub(super) fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     let six = dice.once_in(4);
     let Addresses { local, remote, outside, service, node, odd } = if six { SIX } else { FOUR };
     let src = match hook {
@@ -200,6 +203,15 @@ fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     spec.build()
 }
 
+/// What another node sends on untranslated, a local pod beside it.
+fn direct(dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = fresh(dice, Hook::FromUplink);
+    let to = Addr::v4(Ipv4Addr::from([10, 244, 1, dice.pick(&[2, 3, 3, 99])]).octets());
+    bytes[..4].copy_from_slice(&to.v4_octets());
+    bytes[4..6].copy_from_slice(&dice.pick(&[8080_u16, 8080, 9090]).to_be_bytes());
+    bytes
+}
+
 /// Options, fragments, flags, life times.
 fn vary(dice: &mut Dice, spec: &mut Spec) {
     spec.tcp_flags = dice.pick(&[2, 2, 0x10, 0x10, 0x12, 0x18, 0x11, 4]);
@@ -216,7 +228,7 @@ fn vary(dice: &mut Dice, spec: &mut Spec) {
 }
 
 /// Now and then a packet is broken: cut short or with a byte changed, mostly in the headers.
-fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
+pub(super) fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
     if dice.once_in(15) {
         bytes.truncate(14 + dice.below(bytes.len().saturating_sub(13).max(1)));
     }

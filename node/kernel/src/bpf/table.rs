@@ -75,6 +75,8 @@ unsafe impl Plain for abi::IdentityKey {}
 unsafe impl Plain for abi::RuleKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::Connection {}
+// SAFETY: as above.
+unsafe impl Plain for abi::UplinkRun {}
 
 /// A plain value for aya's own maps, whose trait abi does not know.
 #[repr(transparent)]

@@ -1,0 +1,135 @@
+//! A frame at the uplink's XDP hook, in memory.
+
+use crate::{
+    Buffer, Scratch, Steps, Tables,
+    pipeline::{self, First, Origin},
+    uplink::{self, Wire},
+    verdict::Fate,
+    vxlan::OUTER,
+};
+
+use std::net::Ipv4Addr;
+
+use abi::{IPPROTO_UDP, VXLAN_PORT};
+
+use super::traffic::{damage, follow, fresh};
+use super::{Dice, Fragment, Frame, Hook, Memory, Spec, VNI};
+
+/// The frame, where the view begins, and the next hop that the kernel's routes would name: MACs of the neighbour and of the uplink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cable {
+    pub frame: Frame,
+    pub hop: Option<([u8; 6], [u8; 6])>,
+    from: usize,
+}
+
+impl Cable {
+    pub fn new(frame: Vec<u8>, hop: Option<([u8; 6], [u8; 6])>) -> Cable {
+        Cable { frame: Frame(frame), hop, from: 0 }
+    }
+}
+
+/// Runs a frame through [`uplink::uplink`]; it is rewritten in place.
+pub fn at_uplink(m: &Memory, cable: &mut Cable, now_s: u32) -> Fate {
+    m.now_s.set(now_s);
+    uplink::uplink(cable, m, &mut Scratch::default())
+}
+
+/// Draws the next frame at the uplink of a node in state `m`: from outside, or VXLAN of another node.
+pub fn cable(m: &Memory, dice: &mut Dice) -> Cable {
+    let mut bytes = if dice.once_in(2) { follow(m, dice) } else { None };
+    let tunnelled = dice.once_in(2);
+    let other = Hook::FromOverlay { node: super::v4("192.0.2.2"), vni: VNI };
+    let hook = if tunnelled { other } else { Hook::FromUplink };
+    let inner = bytes.take().unwrap_or_else(|| fresh(dice, hook));
+    let mut bytes = if tunnelled { tunnel(dice, &inner) } else { inner };
+    if !dice.once_in(10)
+        && let Some(config) = m.config
+    {
+        bytes[..6].copy_from_slice(&config.uplink_mac);
+    }
+    damage(dice, &mut bytes);
+    let hop = (!dice.once_in(8)).then_some(([2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 9]));
+    Cable::new(bytes, hop)
+}
+
+/// VXLAN around a frame, as a node's kernel sends it, now and then as none does.
+pub fn tunnel(dice: &mut Dice, inner: &[u8]) -> Vec<u8> {
+    let node = Ipv4Addr::new(192, 0, 2, dice.pick(&[2, 2, 2, 3, 9]));
+    let own = Ipv4Addr::new(192, 0, 2, if dice.once_in(30) { 4 } else { 1 });
+    let mut spec = Spec::new(node.into(), own.into(), IPPROTO_UDP, 50_000, VXLAN_PORT.get());
+    spec.no_checksum = !dice.once_in(20);
+    spec.options = u8::from(dice.once_in(30));
+    if dice.once_in(30) {
+        spec.fragment = Some(Fragment { id: 1, offset: 0, more: true });
+    }
+    let vni = if dice.once_in(20) { VNI + 1 } else { VNI };
+    spec.payload = [&[8, 0, 0, 0][..], &(vni << 8).to_be_bytes(), inner].concat();
+    spec.build()
+}
+
+impl Buffer for Cable {
+    fn byte(&self, off: usize) -> Option<u8> {
+        self.frame.byte(self.from + off)
+    }
+
+    fn half(&self, off: usize) -> Option<u16> {
+        self.frame.half(self.from + off)
+    }
+
+    fn words<const N: usize>(&self, off: usize) -> Option<[u32; N]> {
+        self.frame.words(self.from + off)
+    }
+
+    fn set_byte(&mut self, off: usize, value: u8) -> Option<()> {
+        self.frame.set_byte(self.from + off, value)
+    }
+
+    fn set_half(&mut self, off: usize, value: u16) -> Option<()> {
+        self.frame.set_half(self.from + off, value)
+    }
+
+    fn set_words<const N: usize>(&mut self, off: usize, value: [u32; N]) -> Option<()> {
+        self.frame.set_words(self.from + off, value)
+    }
+
+    fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()> {
+        self.frame.fix_transport(self.from + off, pseudo, rest, udp)
+    }
+}
+
+impl<T: Tables> Steps<T> for Cable {}
+
+impl<T: Tables> Wire<T> for Cable {
+    fn view(&mut self, from: usize) {
+        self.from = from;
+    }
+
+    fn len(&self) -> usize {
+        self.frame.0.len()
+    }
+
+    fn push(&mut self) -> Option<()> {
+        self.frame.0.splice(0..0, [0; OUTER]);
+        Some(())
+    }
+
+    fn pull(&mut self) -> Option<()> {
+        self.frame.0.drain(..OUTER);
+        Some(())
+    }
+
+    fn next_hop(&mut self, s: &mut Scratch) -> bool {
+        let Some((to, from)) = self.hop else { return false };
+        (s.next_hop.to, s.next_hop.from) = (to, from);
+        true
+    }
+
+    fn choose(&mut self, t: &T, s: &mut Scratch) -> First {
+        pipeline::choose(t, s, Origin::Uplink)
+    }
+
+    fn open(&mut self, t: &T, s: &mut Scratch) -> First {
+        pipeline::open(t, s)
+    }
+}

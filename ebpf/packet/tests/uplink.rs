@@ -1,0 +1,113 @@
+//! XDP at the uplink does what tcx does, for what it does at all: random frames through both, on equal tables.
+
+use abi::{Config, LB_DSR, LB_SNAT};
+use packet::{
+    Verdict,
+    host::{Cable, Dice, Frame, Hook, Memory, Step, VNI, apply, at_uplink, cable, guard_at_random, v4, world},
+    verdict::Fate,
+    vxlan::OUTER,
+};
+
+const SEEDS: u64 = 40;
+const FRAMES: u32 = 2_000;
+
+/// What the tcx hooks do with a frame: that of the uplink, and for VXLAN of this node what the device behind it gets.
+fn by_tcx(m: &Memory, frame: &[u8], now_s: u32) -> (Verdict, Vec<u8>) {
+    let run = |hook, frame: &[u8]| {
+        let mut step = Step { hook, frame: Frame(frame.to_vec()), now_s };
+        let verdict = apply(m, &mut step);
+        (verdict, step.frame.0)
+    };
+    let tunnelled = frame.get(12..14) == Some(&[8, 0])
+        && frame.get(23) == Some(&17)
+        && frame.get(14) == Some(&0x45)
+        && frame.get(36..38) == Some(&[0x12, 0xb5])
+        && frame.len() > OUTER;
+    if !tunnelled {
+        return run(Hook::FromUplink, frame);
+    }
+    let node = abi::Addr::v4(frame[26..30].try_into().expect("four bytes"));
+    let vni = u32::from_be_bytes(frame[46..50].try_into().expect("four bytes")) >> 8;
+    run(Hook::FromOverlay { node, vni }, &frame[OUTER..])
+}
+
+fn assert_equal(a: &Memory, b: &Memory, at: &str) {
+    assert_eq!(a.flows, b.flows, "flows {at}");
+    assert_eq!(a.affinity, b.affinity, "affinity {at}");
+    assert_eq!(a.fragments, b.fragments, "fragments {at}");
+    assert_eq!(a.connections, b.connections, "connections {at}");
+}
+
+fn same_as_tcx(mode: u8) {
+    let mut seen = [0_u32; 5];
+    for seed in 0..SEEDS {
+        let mut m = world();
+        m.config = m.config.map(|c| Config { seed: seed as u32, lb_mode: mode, ..c });
+        let mut dice = Dice(seed);
+        if seed % 2 == 1 {
+            guard_at_random(&mut m, &mut dice);
+        }
+        for i in 0..FRAMES {
+            let now_s = 1_000 + i * (seed as u32 % 5);
+            let given = cable(&m, &mut dice);
+            let at = format!("at frame {i} of seed {seed}: {:02x?}", given.frame.0);
+            let alone = m.clone();
+            let mut cable = given.clone();
+            let fate = at_uplink(&m, &mut cable, now_s);
+            let tcx = by_tcx(&alone, &given.frame.0, now_s);
+            match (fate, tcx.0) {
+                (Fate::Pass, _) => {
+                    assert_eq!(cable.frame, given.frame, "what passes is untouched {at}");
+                    assert_eq!(by_tcx(&m, &cable.frame.0, now_s), tcx, "{at}");
+                    seen[0] += 1;
+                }
+                (Fate::Drop(reason), verdict) => {
+                    assert_eq!(Verdict::Drop(reason), verdict, "{at}");
+                    seen[1] += 1;
+                }
+                (Fate::Send, Verdict::Tunnel { node, vni, .. }) => {
+                    check_outer(&cable, node, vni, &at);
+                    assert_eq!(cable.frame.0[OUTER..], tcx.1[..], "{at}");
+                    seen[if vni == VNI { 2 } else { 3 }] += 1;
+                }
+                (Fate::Send, Verdict::Neigh { .. }) => {
+                    assert_eq!(cable.frame.0[..12], [[2, 0, 0, 0, 0, 7], [2, 0, 0, 0, 0, 9]].concat(), "{at}");
+                    let inner = &cable.frame.0[12..];
+                    // Whatever followed the outer packet on the wire follows the inner one now.
+                    assert_eq!(inner, &tcx.1[12..], "{at}");
+                    seen[4] += 1;
+                }
+                (fate, verdict) => panic!("{fate:?} where tcx says {verdict:?} {at}"),
+            }
+            assert_equal(&m, &alone, &at);
+        }
+    }
+    println!("pass, drop, tunnel, direct, out: {seen:?}");
+    let met = |i: usize| seen[i] > 30;
+    assert!(met(0) && met(1) && met(4), "every fate is met often: {seen:?}");
+    assert!(met(if mode == LB_DSR { 3 } else { 2 }), "backends of other nodes are reached: {seen:?}");
+}
+
+fn check_outer(cable: &Cable, node: abi::Addr, vni: u32, at: &str) {
+    let outer = &cable.frame.0[..OUTER];
+    let half = |i: usize| usize::from(u16::from_be_bytes([outer[i], outer[i + 1]]));
+    let sum: u32 = (14..34).step_by(2).map(|i| half(i) as u32).sum();
+    assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the outer checksum {at}");
+    assert_eq!(half(16), cable.frame.0.len() - 14, "the outer length {at}");
+    assert_eq!(half(38), cable.frame.0.len() - 34, "UDP's length {at}");
+    assert_eq!(outer[26..30], v4("192.0.2.1").v4_octets(), "from this node {at}");
+    assert_eq!(outer[30..34], node.v4_octets(), "to the backend's {at}");
+    assert_eq!(outer[46..50], (vni << 8).to_be_bytes(), "the network {at}");
+    assert_eq!(outer[42..46], [8, 0, 0, 0], "{at}");
+    assert!(half(34) >= 0xc000 && half(36) == 4789 && half(40) == 0, "ports {at}");
+}
+
+#[test]
+fn it_does_what_tcx_does() {
+    same_as_tcx(LB_SNAT);
+}
+
+#[test]
+fn it_does_what_tcx_does_with_direct_return() {
+    same_as_tcx(LB_DSR);
+}

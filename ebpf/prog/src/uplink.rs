@@ -1,0 +1,239 @@
+//! The XDP hook of the uplink. See `packet::uplink`.
+
+use core::mem::size_of;
+
+use abi::{
+    Addr, Counter, IPPROTO_UDP, UplinkRun,
+    event::{EVENT_DROP, EVENT_FLOW, HOOK_UPLINK},
+};
+use aya_ebpf::{
+    bindings::{bpf_fib_lookup, xdp_action, xdp_md},
+    helpers::{bpf_fib_lookup as look_up, bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
+    macros::{map, xdp},
+    maps::Array,
+    programs::XdpContext,
+};
+use packet::{
+    Scratch, Steps, Tables as _, nat, parse,
+    pipeline::{self, First, Origin},
+    uplink::{self, Wire},
+    verdict::Fate,
+    vxlan::OUTER,
+};
+
+use crate::{
+    event, is_test_run,
+    maps::SCRATCH,
+    steps::{borrowed, lend},
+    tables::Maps,
+    xdp::Xdp,
+};
+
+/// AF_INET and AF_INET6 (include/linux/socket.h).
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+#[map]
+static UPLINK_RUN: Array<UplinkRun> = Array::with_max_entries(1, 0);
+
+/// Frames of several pages are taken as well: their headers are in the first.
+#[xdp(frags)]
+pub fn uplink(ctx: XdpContext) -> u32 {
+    let ctx = ctx.ctx;
+    let maps = Maps { now_s: given().map_or(0, |run| run.now_s) };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
+    // SAFETY: as in `tc::open`: this program, too, runs to its end on its CPU, with bottom halves off.
+    let scratch = unsafe { &mut *scratch };
+    scratch.packet.tuple.proto = 0;
+    match uplink::uplink(&mut Xdp::new(ctx), &maps, scratch) {
+        Fate::Pass => xdp_action::XDP_PASS,
+        Fate::Send => xdp_action::XDP_TX,
+        Fate::Drop(reason) => {
+            maps.count(reason);
+            note(reason);
+            lend(scratch);
+            wire_report(ctx, event::what(EVENT_DROP, HOOK_UPLINK, reason as u32));
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// The inputs of a test run.
+#[inline(always)]
+fn given() -> Option<UplinkRun> {
+    if is_test_run() { UPLINK_RUN.get(0).copied() } else { None }
+}
+
+/// Leaves the reason of a drop where the differential test reads it.
+#[inline(always)]
+fn note(reason: Counter) {
+    if is_test_run()
+        && let Some(run) = UPLINK_RUN.get_ptr_mut(0)
+    {
+        // SAFETY: test runs are one at a time.
+        unsafe { (*run).reason = reason as u32 };
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_parse(ctx: *mut xdp_md, from: usize) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
+    parse::parse(&Xdp { ctx, from }, s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_rewrite(ctx: *mut xdp_md, from: usize) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
+    nat::rewrite(&mut Xdp { ctx, from }, &s.packet, &s.to).is_some() as u32
+}
+
+/// The numbers of [`First`] are those of `step_first`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_choose(now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 3 };
+    number(pipeline::choose(&Maps { now_s }, s, Origin::Uplink))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_open(now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 3 };
+    number(pipeline::open(&Maps { now_s }, s))
+}
+
+#[inline(always)]
+fn number(first: First) -> u32 {
+    match first {
+        First::Translate => 0,
+        First::Plain => 1,
+        First::Pass => 2,
+        First::Drop => 3,
+    }
+}
+
+#[inline(always)]
+fn first(number: u32) -> First {
+    match number {
+        0 => First::Translate,
+        1 => First::Plain,
+        2 => First::Pass,
+        _ => First::Drop,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_report(ctx: *mut xdp_md, what: u32) -> u32 {
+    let now_s = given().map_or_else(event::now_s, |run| run.now_s);
+    // SAFETY: the context is valid for the whole program.
+    let (ifindex, bytes) = unsafe { ((*ctx).ingress_ifindex, bpf_xdp_get_buff_len(ctx) as u32) };
+    event::tell(what, now_s, ifindex, bytes) as u32
+}
+
+/// Asks the kernel's routes; the question and the answer are in the working memory.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_next_hop(ctx: *mut xdp_md) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
+    if let Some(run) = given() {
+        (s.next_hop.to, s.next_hop.from) = (run.to, run.from);
+        return run.reachable;
+    }
+    let hop = &mut s.next_hop;
+    if hop.bytes > u16::MAX as usize {
+        return 0;
+    }
+    // SAFETY: all zero is a valid question; the helper reads and writes it; the context is valid for the whole program.
+    unsafe {
+        let uplink = (*ctx).ingress_ifindex;
+        let mut question: bpf_fib_lookup = core::mem::zeroed();
+        question.l4_protocol = IPPROTO_UDP;
+        question.__bindgen_anon_1.tot_len = hop.bytes as u16;
+        question.ifindex = uplink;
+        if hop.dst.is_v4() {
+            question.family = AF_INET;
+            question.__bindgen_anon_3.ipv4_src = v4(&hop.src);
+            question.__bindgen_anon_4.ipv4_dst = v4(&hop.dst);
+        } else {
+            question.family = AF_INET6;
+            question.__bindgen_anon_3.ipv6_src = hop.src.0;
+            question.__bindgen_anon_4.ipv6_dst = hop.dst.0;
+        }
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        // Anything but 0 (BPF_FIB_LKUP_RET_SUCCESS) says why it cannot be sent from here.
+        if look_up(ctx.cast(), &raw mut question, size, 0) != 0 || question.ifindex != uplink {
+            return 0;
+        }
+        (hop.to, hop.from) = (question.dmac, question.smac);
+    }
+    1
+}
+
+#[inline(always)]
+fn v4(addr: &Addr) -> u32 {
+    addr.0[3]
+}
+
+impl Steps<Maps> for Xdp {
+    #[inline(always)]
+    fn parse(&mut self, s: &mut Scratch) -> bool {
+        lend(s);
+        wire_parse(self.ctx, self.from) != 0
+    }
+
+    #[inline(always)]
+    fn rewrite(&mut self, s: &mut Scratch) -> bool {
+        lend(s);
+        wire_rewrite(self.ctx, self.from) != 0
+    }
+}
+
+impl Wire<Maps> for Xdp {
+    #[inline(always)]
+    fn view(&mut self, from: usize) {
+        self.from = from;
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn push(&mut self) -> Option<()> {
+        // SAFETY: the context is valid for the whole program; the helper checks the room.
+        if unsafe { bpf_xdp_adjust_head(self.ctx, -(OUTER as i32)) } == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn pull(&mut self) -> Option<()> {
+        // SAFETY: as in `push`.
+        if unsafe { bpf_xdp_adjust_head(self.ctx, OUTER as i32) } == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn next_hop(&mut self, s: &mut Scratch) -> bool {
+        lend(s);
+        wire_next_hop(self.ctx) != 0
+    }
+
+    #[inline(always)]
+    fn choose(&mut self, t: &Maps, s: &mut Scratch) -> First {
+        lend(s);
+        first(wire_choose(t.now_s))
+    }
+
+    #[inline(always)]
+    fn open(&mut self, t: &Maps, s: &mut Scratch) -> First {
+        lend(s);
+        let opened = first(wire_open(t.now_s));
+        if opened == First::Translate {
+            wire_report(self.ctx, event::what(EVENT_FLOW, HOOK_UPLINK, 0));
+        }
+        opened
+    }
+}
