@@ -138,7 +138,10 @@ pub(crate) fn read(kind: Kind, namespace: &str, bytes: &[u8]) -> Result<Facts, s
         | Kind::ServiceAccount
         | Kind::Lease
         | Kind::NetworkPolicy
-        | Kind::ClusterRole => outline::<IgnoredAny, IgnoredAny>(kind, bytes, |_, _, _| {}),
+        | Kind::ClusterRole
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy
+        | Kind::ClusterNetworkPolicy => outline::<IgnoredAny, IgnoredAny>(kind, bytes, |_, _, _| {}),
     }
 }
 

@@ -78,6 +78,8 @@ use k8s_openapi::api::{
     networking::v1 as networking, rbac::v1 as rbac,
 };
 
+use crate::cluster_policy as cluster;
+
 kinds! {
     Namespace = core::Namespace, cluster, "/registry/core/namespaces/";
     Node = core::Node, cluster, "/registry/core/nodes/";
@@ -93,6 +95,10 @@ kinds! {
     ReplicaSet = apps::ReplicaSet, namespaced, "/registry/apps/replicasets/";
     NetworkPolicy = networking::NetworkPolicy, namespaced, "/registry/networking.k8s.io/networkpolicies/";
     ClusterRole = rbac::ClusterRole, cluster, "/registry/rbac.authorization.k8s.io/clusterroles/";
+    AdminNetworkPolicy = cluster::AdminNetworkPolicy, cluster, "/registry/policy.networking.k8s.io/adminnetworkpolicies/";
+    BaselineAdminNetworkPolicy = cluster::BaselineAdminNetworkPolicy, cluster,
+        "/registry/policy.networking.k8s.io/baselineadminnetworkpolicies/";
+    ClusterNetworkPolicy = cluster::ClusterNetworkPolicy, cluster, "/registry/policy.networking.k8s.io/clusternetworkpolicies/";
 }
 
 impl Kind {

@@ -2,6 +2,7 @@
 //! the [`Reflector`] that folds lists and watch events into Views. An [`Object`] is the store's bytes with a few facts; it is
 //! decoded when somebody asks for it. Pure: whoever has the I/O feeds it.
 
+mod cluster_policy;
 mod facts;
 mod index;
 pub mod kinds;
@@ -14,6 +15,7 @@ pub mod taint;
 mod uid;
 pub mod view;
 
+pub use cluster_policy::{AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy};
 pub use facts::Ready;
 pub use kinds::{Cached, Kind, key_of};
 pub use object::{DecodeError, Object};

@@ -49,7 +49,10 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
             | Kind::Deployment
             | Kind::ReplicaSet
             | Kind::NetworkPolicy
-            | Kind::ClusterRole => {}
+            | Kind::ClusterRole
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy
+            | Kind::ClusterNetworkPolicy => {}
         }
     }
     for key in dirty {

@@ -30,6 +30,8 @@ struct Report {
     fabric_epoch: Option<u64>,
     /// What is not ready, and why.
     missing: Vec<String>,
+    /// Network policies of the cluster that do not have the effect that their authors wanted.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +110,8 @@ async fn look_inside(site: &Site, report: &mut Report) -> anyhow::Result<()> {
         client.get_bytes(plane::STATUS_PATH).await.ok().and_then(|body| serde_json::from_slice(&body).ok());
     let ledger = fabric.as_ref().map(|status| &status["fabric"]);
     report.fabric_epoch = ledger.and_then(|ledger| ledger["epoch"].as_u64());
+    let warnings = ledger.and_then(|ledger| ledger["warnings"].as_array()).into_iter().flatten();
+    report.warnings = warnings.filter_map(|line| line.as_str().map(str::to_owned)).collect();
     let nodes = list(&client, "", "v1", "nodes").await?;
     for node in &nodes {
         let line = node_line(node, ledger);
@@ -201,6 +205,9 @@ fn print(report: &Report) {
             workload.available,
             workload.desired
         );
+    }
+    for warning in &report.warnings {
+        println!("policy         {warning}");
     }
     for missing in &report.missing {
         println!("not ready      {missing}");

@@ -37,7 +37,14 @@ const NODE_PREFIX: &str = "system:node:";
 /// Which node has which epoch live, for `gannet status`.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    inner: Mutex<(fabric::Ledger, Epoch)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    nodes: fabric::Ledger,
+    epoch: Epoch,
+    warnings: Vec<String>,
 }
 
 /// What the ledger says at one moment.
@@ -47,6 +54,8 @@ pub struct Status {
     pub epoch: u64,
     /// Each node, by name.
     pub nodes: Vec<NodeStatus>,
+    /// Policies of the cluster that do not have the effect that their authors wanted.
+    pub warnings: Vec<String>,
 }
 
 /// One node's line of the ledger.
@@ -68,17 +77,29 @@ impl Ledger {
     /// What the ledger says now.
     pub fn snapshot(&self) -> Status {
         let inner = self.lock();
-        let nodes = inner.0.nodes().map(|(name, progress)| NodeStatus {
+        let nodes = inner.nodes.nodes().map(|(name, progress)| NodeStatus {
             name: name.to_owned(),
             epoch: progress.applied.0,
             connected: progress.connected,
-            current: progress.connected && progress.sent == inner.1 && progress.applied == progress.sent,
+            current: progress.connected && progress.sent == inner.epoch && progress.applied == progress.sent,
             error: progress.error.clone(),
         });
-        Status { epoch: inner.1.0, nodes: nodes.collect() }
+        Status { epoch: inner.epoch.0, nodes: nodes.collect(), warnings: inner.warnings.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (fabric::Ledger, Epoch)> {
+    /// Logs the policies' warnings that are new, and keeps all for who asks.
+    fn warn(&self, state: &State) {
+        let found = state.policy.warnings();
+        let mut inner = self.lock();
+        if found.is_empty() && inner.warnings.is_empty() {
+            return;
+        }
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        found.iter().filter(|line| !inner.warnings.contains(line)).for_each(|line| tracing::warn!("{line}"));
+        inner.warnings = found;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,6 +147,7 @@ async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &L
     let mut state = compile(&view, None);
     // What the nodes are sent: `state` may be later, but then it says the same.
     let mut published = Arc::new(state.clone());
+    ledger.warn(&state);
     announce(&published, &states, ledger);
     loop {
         let mut next = views.changed().await;
@@ -141,6 +163,7 @@ async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &L
         }
         state = compile(&next, Some((&view, &state)));
         view = next;
+        ledger.warn(&state);
         if !published.same_content(&state) {
             published = Arc::new(state.clone());
             announce(&published, &states, ledger);
@@ -153,15 +176,15 @@ async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &L
 fn announce(state: &Arc<State>, states: &watch::Sender<Arc<State>>, ledger: &Ledger) {
     {
         let mut inner = ledger.lock();
-        inner.1 = state.epoch;
+        inner.epoch = state.epoch;
         let gone: Vec<String> = inner
-            .0
+            .nodes
             .nodes()
             .filter(|(name, progress)| !progress.connected && !state.nodes.contains_key(*name))
             .map(|(name, _)| name.to_owned())
             .collect();
         for name in gone {
-            inner.0.remove(&name);
+            inner.nodes.remove(&name);
         }
     }
     states.send_replace(state.clone());
@@ -192,8 +215,8 @@ impl Fabric for Sync {
         let (sender, receiver) = mpsc::channel(NODE_QUEUE);
         {
             let mut inner = self.ledger.lock();
-            inner.0.connect(&node);
-            inner.0.acknowledge(&node, Epoch(first.epoch), &first.error);
+            inner.nodes.connect(&node);
+            inner.nodes.acknowledge(&node, Epoch(first.epoch), &first.error);
         }
         let closed = self.shutdown.child_token();
         process::spawn("fabric.acks", take_acks(node.clone(), acks, self.ledger.clone(), closed.clone()));
@@ -226,7 +249,7 @@ async fn feed(
             Some(known) => Some(state.diff_for(known, &node)),
         };
         if let Some(delta) = delta {
-            ledger.lock().0.sent(&node, state.epoch);
+            ledger.lock().nodes.sent(&node, state.epoch);
             permit.send(Ok(delta));
             known = Some(state);
         }
@@ -249,13 +272,13 @@ async fn take_acks(node: String, mut acks: Streaming<Ack>, ledger: Arc<Ledger>, 
                 if !ack.error.is_empty() {
                     tracing::warn!(node, epoch = ack.epoch, error = ack.error, "node could not apply an epoch");
                 }
-                ledger.lock().0.acknowledge(&node, Epoch(ack.epoch), &ack.error);
+                ledger.lock().nodes.acknowledge(&node, Epoch(ack.epoch), &ack.error);
             }
             Ok(None) | Err(_) => break,
         }
     }
     tracing::info!(node, "node left the fabric");
-    ledger.lock().0.disconnect(&node);
+    ledger.lock().nodes.disconnect(&node);
     closed.cancel();
 }
 

@@ -1,5 +1,7 @@
 //! Random clusters: namespaces, pods on two nodes, policies of every sort, and what may happen to them.
 
+mod tiers;
+
 use std::net::IpAddr;
 
 use api::Revision;
@@ -36,25 +38,39 @@ impl Cluster {
                 "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels(dice)}
             }));
         }
-        for (node, cidr) in [(HERE, "10.244.1.0/24"), (THERE, "10.244.2.0/24")] {
+        for (node, cidr, ip) in [(HERE, "10.244.1.0/24", "192.0.2.1"), (THERE, "10.244.2.0/24", "192.0.2.2")] {
             cluster.objects.push(json!({
-                "apiVersion": "v1", "kind": "Node", "metadata": {"name": node}, "spec": {"podCIDR": cidr}
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels(dice)}, "spec": {"podCIDR": cidr},
+                "status": {"addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": node}]},
             }));
         }
         (0..3 + dice.below(6)).for_each(|_| cluster.add_pod(dice));
         (0..dice.below(6)).for_each(|_| cluster.add_policy(dice));
+        if dice.once_in(2) {
+            (0..1 + dice.below(4)).for_each(|_| cluster.add_tier(dice));
+        }
         cluster
     }
 
     /// One thing changes.
     pub fn change(&mut self, dice: &mut Dice) {
-        match dice.below(6) {
+        let tiers = self.objects.iter().any(|object| tiers::KINDS.iter().any(|kind| object["kind"] == *kind));
+        match dice.below(if tiers { 9 } else { 6 }) {
             0 => self.add_pod(dice),
+            6 => self.add_tier(dice),
+            7 => {
+                let kind = dice.pick(&tiers::KINDS);
+                self.remove(kind, dice);
+            }
             1 => self.add_policy(dice),
             2 => self.remove("Pod", dice),
             3 => self.remove("NetworkPolicy", dice),
             n => {
-                let kind = if n == 4 { "Pod" } else { "Namespace" };
+                let kind = match n {
+                    4 => "Pod",
+                    5 => "Namespace",
+                    _ => "Node",
+                };
                 if let Some(at) = self.any(kind, dice) {
                     self.objects[at]["metadata"]["labels"] = labels(dice);
                 }

@@ -1,5 +1,7 @@
 //! What NetworkPolicy means, read off the objects, with no regard to speed. Source: the API's documentation of
-//! networking.k8s.io/v1.
+//! networking.k8s.io/v1. Policies of the whole cluster are in [`tiers`].
+
+mod tiers;
 
 use std::net::IpAddr;
 
@@ -44,6 +46,13 @@ fn judge(
     peer: &End<'_>,
 ) -> bool {
     let Some(pod) = own.pod else { return true };
+    let inward = kind == "Ingress";
+    if own.ip == peer.ip {
+        return true;
+    }
+    if let Some(verdict) = tiers::verdict(objects, "Admin", attempt, inward) {
+        return verdict;
+    }
     let namespace = &pod["metadata"]["namespace"];
     let policies: Vec<&Value> = objects
         .iter()
@@ -51,8 +60,8 @@ fn judge(
         .filter(|o| selects(&o["spec"]["podSelector"], &pod["metadata"]["labels"]))
         .filter(|o| o["spec"]["policyTypes"].as_array().is_some_and(|types| types.iter().any(|t| t == kind)))
         .collect();
-    if policies.is_empty() || own.ip == peer.ip {
-        return true;
+    if policies.is_empty() {
+        return tiers::verdict(objects, "Baseline", attempt, inward).unwrap_or(true);
     }
     policies.iter().any(|policy| {
         let rules = policy["spec"][rules].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -81,13 +90,16 @@ fn is_peer(objects: &[Value], term: &Value, namespace: &Value, peer: &End<'_>) -
     let Some(pod) = peer.pod else { return false };
     let (home, labels) = (&pod["metadata"]["namespace"], &pod["metadata"]["labels"]);
     let in_namespace = if term["namespaceSelector"].is_object() {
-        let found = objects.iter().find(|o| o["kind"] == "Namespace" && o["metadata"]["name"] == *home);
-        let labels = found.map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
-        selects(&term["namespaceSelector"], labels)
+        selects(&term["namespaceSelector"], namespace_labels(objects, home))
     } else {
         home == namespace
     };
     in_namespace && (!term["podSelector"].is_object() || selects(&term["podSelector"], labels))
+}
+
+fn namespace_labels<'a>(objects: &'a [Value], name: &Value) -> &'a Value {
+    let found = objects.iter().find(|o| o["kind"] == "Namespace" && o["metadata"]["name"] == *name);
+    found.map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"])
 }
 
 fn is_port(port: &Value, attempt: &Attempt<'_>) -> bool {

@@ -128,9 +128,12 @@ impl Classes {
     }
 }
 
-/// The class of an address that is no pod's.
+/// The class of an address that is no pod's. The DNS server is a pod somewhere to the policies: of the blocks those have it that
+/// have every address.
 fn stranger(ip: Option<IpAddr>, rules: &Rules) -> Class {
-    let Some(ip) = ip else { return Class::default() };
-    let blocks = rules.blocks.iter().enumerate().filter(|(_, block)| block.contains(ip));
+    let blocks = rules.blocks.iter().enumerate().filter(|(_, block)| match ip {
+        Some(ip) => block.contains(ip),
+        None => block.net.prefix_len() == 0 && block.except.is_empty(),
+    });
     Class { blocks: blocks.map(|(index, _)| index).collect(), ..Class::default() }
 }

@@ -4,12 +4,15 @@
 //! one number. So a rule is as long as there are classes, not pods, and a pod that comes or goes in a class that exists
 //! changes one address. Numbers are made of what the class is, so that every control plane gives the same ones.
 //!
-//! [`rules`] reads the policies, [`pods`] says what they select, [`classes`] numbers, [`rulesets`] puts the rules together.
+//! [`rules`] and [`tiers`] read the policies, [`pods`] says what they select, [`classes`] numbers, [`rulesets`] puts the rules together
+//! and [`flat`] says for each class which of them decides.
 mod classes;
+mod flat;
 mod names;
 mod pods;
 mod rules;
 mod rulesets;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use wire::fabric::{Delta, Identity, PodPolicy, Ruleset};
 
 use pods::Facts;
 use rules::Rules;
+pub use tiers::{Problem, Warning};
 
 /// Every policy record of the fabric. Cloning shares the records.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +68,10 @@ pub fn compile(view: &View) -> Policies {
 /// Compiles a View, given what an earlier one said and every change since.
 pub fn update(view: &View, changes: &[Change], old: &Policies) -> Policies {
     let everything = changes.iter().any(|change| match change.kind {
-        Kind::NetworkPolicy => true,
+        Kind::NetworkPolicy
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy
+        | Kind::ClusterNetworkPolicy => true,
         // Its labels are what peers are chosen by.
         Kind::Namespace => {
             let labels = |object: &Option<cache::Object>| object.as_ref().map(|object| object.meta().labels);
@@ -90,10 +97,17 @@ pub fn update(view: &View, changes: &[Change], old: &Policies) -> Policies {
     }
     let mut facts: Option<BTreeMap<Key, Arc<Facts>>> = None;
     let mut homes = pods::Homes::new();
-    for change in changes.iter().filter(|change| change.kind == Kind::Pod) {
+    for change in changes {
+        let new = change.new.as_ref();
+        let now = if change.kind == Kind::Pod {
+            let home = pods::home(&mut homes, view, &change.key.namespace);
+            new.and_then(|pod| pods::facts(pod, home, &old.known.rules))
+        } else if change.kind == Kind::Node {
+            new.and_then(|node| pods::node_facts(node, &old.known.rules))
+        } else {
+            continue;
+        };
         let before = old.known.facts.get(&change.key);
-        let home = pods::home(&mut homes, view, &change.key.namespace);
-        let now = change.new.as_ref().and_then(|pod| pods::facts(pod, home, &old.known.rules));
         if before.map(AsRef::as_ref) == now.as_ref() {
             continue;
         }
@@ -183,6 +197,11 @@ impl Policies {
         same(&self.identities, &other.identities)
             && same(&self.rulesets, &other.rulesets)
             && same(&self.pods, &other.pods)
+    }
+
+    /// What of the cluster's policies does not have the effect that its author wanted.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.known.rules.warnings
     }
 
     /// Adds what takes `old` to this, without the pods.

@@ -1,4 +1,4 @@
-//! What policies see of each pod.
+//! What policies see of each pod, and of each node where they name nodes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use cache::selector::{Labels, matches};
 use cache::{Kind, Object, View};
 use serde::Deserialize;
 
-use super::rules::{Rules, protocol};
+use super::rules::{Rules, Whom, protocol};
 
 /// The cluster's DNS is served by each node, but policies know it as these pods.
 const DNS_NAMESPACE: &str = "kube-system";
@@ -33,6 +33,8 @@ pub struct Facts {
     pub terms: Vec<usize>,
     /// The policies that select it, in order.
     pub policies: Vec<usize>,
+    /// The policies of the tiers that select it, in order.
+    pub tiers: Vec<usize>,
 }
 
 /// What of a pod or a namespace is read.
@@ -77,10 +79,17 @@ struct Port {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
+    /// A node's.
+    addresses: Option<Vec<Address>>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs")]
     pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    address: String,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +125,29 @@ pub fn all(view: &View, rules: &Rules) -> BTreeMap<Key, Arc<Facts>> {
     };
     // No pod has an empty name.
     all.insert(Key::new(DNS_NAMESPACE, ""), Arc::new(dns));
+    if rules.name_nodes() {
+        let nodes = view.tables.all(Kind::Node);
+        all.extend(nodes.filter_map(|node| Some((node.key(), Arc::new(node_facts(node, rules)?)))));
+    }
     all
+}
+
+/// Of one node, as a peer; `None` if no rule names nodes. No pod has its key, which has no namespace.
+pub fn node_facts(node: &Object, rules: &Rules) -> Option<Facts> {
+    if !rules.name_nodes() {
+        return None;
+    }
+    let Part { metadata, status, .. } = node.part()?;
+    let labels = metadata.labels.as_ref();
+    let terms = rules.terms.iter().enumerate().filter(|(_, term)| match &term.whom {
+        Whom::Nodes(selector) => matches(selector, labels),
+        Whom::Pods(_) => false,
+    });
+    let addresses = status.addresses.iter().flatten();
+    let mut ips: Vec<IpAddr> = addresses.filter_map(|address| address.address.parse().ok()).collect();
+    ips.sort();
+    ips.dedup();
+    Some(Facts { ips, terms: terms.map(|(index, _)| index).collect(), ..Facts::default() })
 }
 
 /// Of one pod; `None` if it uses its node's network, which no policy governs. `home`: its namespace's labels.
@@ -128,10 +159,13 @@ pub fn facts(pod: &Object, home: &Labels, rules: &Rules) -> Option<Facts> {
     let (namespace, labels) = (pod.namespace(), metadata.labels.as_ref());
     let selected = rules.policies.iter().enumerate();
     let selected = selected.filter(|(_, policy)| policy.namespace == namespace && matches(&policy.pods, labels));
+    let tiers = rules.tiers.iter().enumerate();
+    let tiers = tiers.filter(|(_, policy)| policy.subject.matches(namespace, Some(home), labels));
     Some(Facts {
         uid: metadata.uid.unwrap_or_default(),
         terms: terms(rules, namespace, home, labels),
         policies: selected.map(|(index, _)| index).collect(),
+        tiers: tiers.map(|(index, _)| index).collect(),
         // The address of a pod that is over may be another pod's by now.
         ips: if pod.is_terminal() { Vec::new() } else { ips(&status) },
         is_dns: false,
@@ -142,7 +176,10 @@ pub fn facts(pod: &Object, home: &Labels, rules: &Rules) -> Option<Facts> {
 }
 
 fn terms(rules: &Rules, namespace: &str, home: &Labels, labels: Option<&Labels>) -> Vec<usize> {
-    let matching = rules.terms.iter().enumerate().filter(|(_, term)| term.matches(namespace, Some(home), labels));
+    let matching = rules.terms.iter().enumerate().filter(|(_, term)| match &term.whom {
+        Whom::Pods(pods) => pods.matches(namespace, Some(home), labels),
+        Whom::Nodes(_) => false,
+    });
     matching.map(|(index, _)| index).collect()
 }
 

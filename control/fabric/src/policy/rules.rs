@@ -1,4 +1,5 @@
-//! The cluster's policies, parsed: what selects pods, and rules whose peers are numbers of distinct terms and blocks.
+//! The cluster's policies, parsed: what selects pods, and rules whose peers are numbers of distinct terms and blocks. Those of the
+//! tiers above and below the namespaces' own are read by [`super::tiers`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,16 +11,22 @@ use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::tiers::{Tiered, Warning};
+
 /// Protocol numbers (IANA).
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const SCTP: u8 = 132;
 
 /// Every policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     pub policies: Vec<Policy>,
-    /// Distinct sorts of pods that rules name, and their canonical texts.
+    /// Those of the Admin and the Baseline tier, in the order in which they are judged.
+    pub tiers: Vec<Tiered>,
+    /// What of the tiers could not be understood.
+    pub warnings: Vec<Warning>,
+    /// Distinct sorts of peers that rules name, and their canonical texts.
     pub terms: Vec<Term>,
     /// Distinct ranges of addresses that rules name.
     pub blocks: Vec<Block>,
@@ -71,13 +78,27 @@ pub enum Port {
     },
 }
 
-/// Pods of some namespaces.
+/// A sort of peers that labels choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    pub namespaces: Namespaces,
-    pub pods: LabelSelector,
+    pub whom: Whom,
     /// Says it all, the same for equal terms.
     pub text: String,
+}
+
+/// Whom a term is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whom {
+    Pods(Pods),
+    /// Every address of nodes with such labels.
+    Nodes(LabelSelector),
+}
+
+/// Pods of some namespaces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pods {
+    pub namespaces: Namespaces,
+    pub pods: LabelSelector,
 }
 
 /// Namespaces of a term.
@@ -96,8 +117,23 @@ pub struct Block {
     pub text: String,
 }
 
-impl Term {
-    /// Whether a pod is of this sort.
+impl Whom {
+    /// The same for equal ones.
+    fn text(&self) -> String {
+        match self {
+            Whom::Pods(Pods { namespaces: Namespaces::One(name), pods }) => {
+                format!("pods {} of {name}", canonical(pods))
+            }
+            Whom::Pods(Pods { namespaces: Namespaces::Matching(selector), pods }) => {
+                format!("pods {} of namespaces {}", canonical(pods), canonical(selector))
+            }
+            Whom::Nodes(selector) => format!("nodes {}", canonical(selector)),
+        }
+    }
+}
+
+impl Pods {
+    /// Whether a pod is one of them.
     pub fn matches(&self, namespace: &str, namespace_labels: Option<&Labels>, labels: Option<&Labels>) -> bool {
         let home = match &self.namespaces {
             Namespaces::One(name) => name == namespace,
@@ -128,7 +164,13 @@ impl Rules {
             let parsed = rules.policy(&policy, &mut index);
             rules.policies.push(parsed);
         }
+        rules.read_tiers(view, &mut index);
         rules
+    }
+
+    /// Whether a rule's peers are chosen among the nodes.
+    pub fn name_nodes(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.whom, Whom::Nodes(_)))
     }
 
     fn policy(&mut self, policy: &networking::NetworkPolicy, index: &mut Index) -> Policy {
@@ -177,13 +219,7 @@ impl Rules {
             let (net, mut except) = (net(&block.cidr)?, except?);
             except.sort();
             except.dedup();
-            let text = format!("{net} except {except:?}");
-            let next = self.blocks.len();
-            let number = *index.blocks.entry(text.clone()).or_insert(next);
-            if number == next {
-                self.blocks.push(Block { net, except, text });
-            }
-            return Some(Peer::Block(number));
+            return Some(self.block(net, except, index));
         }
         let namespaces = match (&peer.namespace_selector, &peer.pod_selector) {
             (Some(selector), _) => Namespaces::Matching(selector.clone()),
@@ -191,23 +227,35 @@ impl Rules {
             (None, None) => return None,
         };
         let pods = peer.pod_selector.clone().unwrap_or_default();
-        let text = match &namespaces {
-            Namespaces::One(name) => format!("pods {} of {name}", canonical(&pods)),
-            Namespaces::Matching(selector) => {
-                format!("pods {} of namespaces {}", canonical(&pods), canonical(selector))
-            }
-        };
+        Some(self.term(Whom::Pods(Pods { namespaces, pods }), index))
+    }
+
+    /// The number of a range of addresses; `except` is sorted.
+    pub(super) fn block(&mut self, net: IpNet, except: Vec<IpNet>, index: &mut Index) -> Peer {
+        let text = format!("{net} except {except:?}");
+        let next = self.blocks.len();
+        let number = *index.blocks.entry(text.clone()).or_insert(next);
+        if number == next {
+            self.blocks.push(Block { net, except, text });
+        }
+        Peer::Block(number)
+    }
+
+    /// The number of a sort of peers.
+    pub(super) fn term(&mut self, whom: Whom, index: &mut Index) -> Peer {
+        let text = whom.text();
         let next = self.terms.len();
         let number = *index.terms.entry(text.clone()).or_insert(next);
         if number == next {
-            self.terms.push(Term { namespaces, pods, text });
+            self.terms.push(Term { whom, text });
         }
-        Some(Peer::Term(number))
+        Peer::Term(number)
     }
 
     /// Names of ports that rules of egress use, with their protocols.
     pub fn names_outward(&self) -> impl Iterator<Item = (&str, u8)> {
-        self.policies.iter().flat_map(|policy| policy.egress.iter().flatten()).flat_map(named)
+        let tiers = self.tiers.iter().flat_map(|policy| &policy.egress).map(|ranked| &ranked.rule);
+        self.policies.iter().flat_map(|policy| policy.egress.iter().flatten()).chain(tiers).flat_map(named)
     }
 }
 
@@ -231,7 +279,7 @@ pub fn protocol(name: Option<&str>) -> Option<u8> {
 
 /// Which terms and blocks there are already, by their texts.
 #[derive(Default)]
-struct Index {
+pub(super) struct Index {
     terms: BTreeMap<String, usize>,
     blocks: BTreeMap<String, usize>,
 }
@@ -250,7 +298,7 @@ fn port(port: &networking::NetworkPolicyPort) -> Option<Port> {
 }
 
 /// A prefix, or an address alone.
-fn net(text: &str) -> Option<IpNet> {
+pub(super) fn net(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
 }
 

@@ -8,9 +8,11 @@ use api::Key;
 use wire::fabric;
 
 use super::classes::{Class, Classes};
+use super::flat::{self, Mark, Region, Table};
 use super::names::number;
 use super::pods::Facts;
-use super::rules::{Peer, Policy, Port, Rule, Rules, named};
+use super::rules::{Peer, Port, Rule, Rules, named};
+use super::tiers::{Action, Tier};
 
 /// Ports of a pod that have names.
 type Named = Vec<(String, u8, u16)>;
@@ -19,6 +21,7 @@ type Named = Vec<(String, u8, u16)>;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Sort {
     policies: Vec<usize>,
+    tiers: Vec<usize>,
     ports: Named,
 }
 
@@ -29,7 +32,7 @@ pub fn compile(
     classes: &Classes,
 ) -> (Vec<fabric::Ruleset>, BTreeMap<Key, u32>) {
     let mut sorts: BTreeMap<Sort, Vec<&Key>> = BTreeMap::new();
-    for (key, facts) in facts.iter().filter(|(_, facts)| !facts.policies.is_empty()) {
+    for (key, facts) in facts.iter().filter(|(_, facts)| !facts.policies.is_empty() || !facts.tiers.is_empty()) {
         sorts.entry(sort(rules, facts)).or_default().push(key);
     }
     let sorts: Vec<(Sort, String, Vec<&Key>)> =
@@ -40,32 +43,71 @@ pub fn compile(
     for (sort, text, keys) in &sorts {
         let number = numbers[text.as_str()];
         of.extend(keys.iter().map(|key| ((*key).clone(), number)));
-        let policies: Vec<&Policy> = sort.policies.iter().map(|index| &rules.policies[*index]).collect();
-        let ingress: Vec<&Vec<Rule>> = policies.iter().filter_map(|policy| policy.ingress.as_ref()).collect();
-        let egress: Vec<&Vec<Rule>> = policies.iter().filter_map(|policy| policy.egress.as_ref()).collect();
-        let mut inward = Allowed::default();
-        ingress.iter().copied().flatten().for_each(|rule| inward.add(rule, Some(&sort.ports), &index));
-        let mut outward = Allowed::default();
-        egress.iter().copied().flatten().for_each(|rule| outward.add(rule, None, &index));
-        let mut list = inward.list(Side::Ingress);
-        list.extend(outward.list(Side::Egress));
-        let (ingress, egress) = (!ingress.is_empty(), !egress.is_empty());
+        let inward = direction(sort, rules, &index, Side::Ingress);
+        let outward = direction(sort, rules, &index, Side::Egress);
+        let (ingress, egress) = (inward.is_some(), outward.is_some());
+        let list = inward.into_iter().chain(outward).flatten().collect();
         rulesets.push(fabric::Ruleset { number, ingress, egress, rules: list });
     }
     (rulesets, of)
 }
 
+/// What the policies come to in one direction, tier after tier; `None` if none of them says anything of it.
+fn direction(sort: &Sort, rules: &Rules, index: &Index<'_>, side: Side) -> Option<Vec<fabric::Rule>> {
+    let tier = |tier| {
+        let policies = sort.tiers.iter().map(|index| &rules.tiers[*index]).filter(move |policy| policy.tier == tier);
+        policies.flat_map(move |policy| match side {
+            Side::Ingress => &policy.ingress,
+            Side::Egress => &policy.egress,
+        })
+    };
+    let policies = sort.policies.iter().map(|index| &rules.policies[*index]).filter_map(|policy| match side {
+        Side::Ingress => policy.ingress.as_ref(),
+        Side::Egress => policy.egress.as_ref(),
+    });
+    let policies: Vec<&Vec<Rule>> = policies.collect();
+    if policies.is_empty() && tier(Tier::Admin).chain(tier(Tier::Baseline)).next().is_none() {
+        return None;
+    }
+    let mut ground = Ground::new(index, matches!(side, Side::Ingress).then_some(&sort.ports));
+    tier(Tier::Admin).for_each(|ranked| ground.decide(&ranked.rule, mark(ranked.action)));
+    ground.replace(Mark::Passed, Mark::Open);
+    if policies.is_empty() {
+        tier(Tier::Baseline).for_each(|ranked| ground.decide(&ranked.rule, mark(ranked.action)));
+        ground.replace(Mark::Passed, Mark::Allow);
+        ground.replace(Mark::Open, Mark::Allow);
+    } else {
+        // A pod that a namespace's policy selects is denied what none of them allows.
+        policies.into_iter().flatten().for_each(|rule| ground.decide(rule, Mark::Allow));
+        ground.replace(Mark::Open, Mark::Deny);
+    }
+    Some(ground.list(side))
+}
+
+fn mark(action: Action) -> Mark {
+    match action {
+        Action::Allow => Mark::Allow,
+        Action::Deny => Mark::Deny,
+        Action::Pass => Mark::Passed,
+    }
+}
+
 fn sort(rules: &Rules, facts: &Facts) -> Sort {
     let rules_in = facts.policies.iter().flat_map(|index| rules.policies[*index].ingress.iter().flatten());
-    let names: BTreeSet<(&str, u8)> = rules_in.flat_map(named).collect();
+    let tiers_in = facts.tiers.iter().flat_map(|index| &rules.tiers[*index].ingress).map(|ranked| &ranked.rule);
+    let names: BTreeSet<(&str, u8)> = rules_in.chain(tiers_in).flat_map(named).collect();
     let ports = facts.ports.iter().filter(|(name, protocol, _)| names.contains(&(name.as_str(), *protocol)));
-    Sort { policies: facts.policies.clone(), ports: ports.cloned().collect() }
+    Sort { policies: facts.policies.clone(), tiers: facts.tiers.clone(), ports: ports.cloned().collect() }
 }
 
 fn text(sort: &Sort, rules: &Rules) -> String {
     let mut text = String::new();
     for index in &sort.policies {
         text.push_str(&rules.policies[*index].name);
+        text.push('\n');
+    }
+    for index in &sort.tiers {
+        text.push_str(&rules.tiers[*index].name);
         text.push('\n');
     }
     for (name, protocol, number) in &sort.ports {
@@ -103,59 +145,47 @@ impl<'a> Index<'a> {
     }
 }
 
-/// What one direction allows, by class; 0 is everybody.
-#[derive(Default)]
-struct Allowed(BTreeMap<u32, Ports>);
-
-#[derive(Clone, Default)]
-struct Ports {
-    /// Any protocol.
-    any: bool,
-    ranges: BTreeMap<u8, Vec<(u16, u16)>>,
-}
-
+#[derive(Clone, Copy)]
 enum Side {
     Ingress,
     Egress,
 }
 
-impl Allowed {
-    /// Adds a rule. `ours`: the named ports of the pod itself, if it is what is connected to; else names are the peers'.
-    fn add(&mut self, rule: &Rule, ours: Option<&Named>, index: &Index<'_>) {
-        let everybody = rule.peers.is_none();
-        let Some(ports) = &rule.ports else {
-            match &rule.peers {
-                None => self.0.entry(0).or_default().any = true,
-                Some(peers) => index.of(peers).into_iter().for_each(|place| {
-                    self.0.entry(index.all[place].1).or_default().any = true;
-                }),
-            }
-            return;
-        };
-        let places = match &rule.peers {
-            None => (0..index.all.len()).collect(),
-            Some(peers) => index.of(peers),
-        };
+/// What one direction comes to. A peer of no class is everybody else.
+struct Ground<'a> {
+    index: &'a Index<'a>,
+    /// The named ports of the pod itself, if it is what is connected to; else names are the peers'.
+    ours: Option<&'a Named>,
+    everybody: Table,
+    /// Classes by their places that rules have singled out.
+    classes: BTreeMap<usize, Table>,
+}
+
+impl<'a> Ground<'a> {
+    fn new(index: &'a Index<'a>, ours: Option<&'a Named>) -> Ground<'a> {
+        Ground { index, ours, everybody: Table::all(Mark::Open), classes: BTreeMap::new() }
+    }
+
+    /// Lets a rule take what is still open.
+    fn decide(&mut self, rule: &Rule, mark: Mark) {
+        let places = rule.peers.as_ref().map(|peers| self.index.of(peers));
+        let Some(ports) = &rule.ports else { return self.mark(places.as_ref(), Region::Everything, mark) };
         for port in ports {
-            match (port, ours) {
-                (Port::Range { protocol, first, last }, _) if everybody => self.put(0, *protocol, *first, *last),
+            match (port, self.ours) {
                 (Port::Range { protocol, first, last }, _) => {
-                    places.iter().for_each(|place| self.put(index.all[*place].1, *protocol, *first, *last));
+                    let region = Region::Ports { protocol: *protocol, first: *first, last: *last };
+                    self.mark(places.as_ref(), region, mark);
                 }
                 (Port::Named { protocol, name }, Some(ours)) => {
-                    for number in resolve(ours, name, *protocol) {
-                        if everybody {
-                            self.put(0, *protocol, number, number);
-                        } else {
-                            places.iter().for_each(|place| self.put(index.all[*place].1, *protocol, number, number));
-                        }
+                    for port in resolve(ours, name, *protocol) {
+                        self.mark(places.as_ref(), one(*protocol, port), mark);
                     }
                 }
                 (Port::Named { protocol, name }, None) => {
-                    for place in &places {
-                        let (class, identity) = index.all[*place];
-                        for number in resolve(&class.ports, name, *protocol) {
-                            self.put(identity, *protocol, number, number);
+                    let everybody = || (0..self.index.all.len()).collect();
+                    for place in places.clone().unwrap_or_else(everybody) {
+                        for port in resolve(&self.index.all[place].0.ports, name, *protocol) {
+                            self.mark(Some(&BTreeSet::from([place])), one(*protocol, port), mark);
                         }
                     }
                 }
@@ -163,52 +193,51 @@ impl Allowed {
         }
     }
 
-    fn put(&mut self, identity: u32, protocol: u8, first: u16, last: u16) {
-        self.0.entry(identity).or_default().ranges.entry(protocol).or_default().push((first, last));
+    /// Marks what is open for some classes, or for everybody.
+    fn mark(&mut self, places: Option<&BTreeSet<usize>>, region: Region, mark: Mark) {
+        match places {
+            None => {
+                let tables = self.classes.values_mut().chain([&mut self.everybody]);
+                tables.for_each(|table| table.decide(region, mark));
+            }
+            Some(places) => places.iter().for_each(|place| {
+                let table = self.classes.entry(*place).or_insert_with(|| self.everybody.clone());
+                table.decide(region, mark);
+            }),
+        }
     }
 
-    /// The rules, sorted, none in another.
-    fn list(self, side: Side) -> Vec<fabric::Rule> {
+    fn replace(&mut self, old: Mark, new: Mark) {
+        let tables = self.classes.values_mut().chain([&mut self.everybody]);
+        tables.for_each(|table| table.replace(old, new));
+    }
+
+    /// The rules by class; those of everybody first.
+    fn list(&self, side: Side) -> Vec<fabric::Rule> {
         let egress = matches!(side, Side::Egress);
-        let rule = |identity, protocol: u8, first: u16, last: u16| fabric::Rule {
-            egress,
-            identity,
-            protocol: protocol.into(),
-            first_port: first.into(),
-            last_port: last.into(),
-            deny: false,
-        };
-        let open = self.0.get(&0).is_some_and(|ports| ports.any);
         let mut list = Vec::new();
-        for (identity, ports) in self.0 {
-            if open && identity != 0 {
-                continue;
-            }
-            if ports.any {
-                list.push(rule(identity, 0, 0, u16::MAX));
-                continue;
-            }
-            for (protocol, ranges) in ports.ranges {
-                list.extend(merge(ranges).into_iter().map(|(first, last)| rule(identity, protocol, first, last)));
-            }
+        let mut add = |identity, entries: Vec<flat::Entry>| {
+            list.extend(entries.into_iter().map(|(protocol, first, last, deny)| fabric::Rule {
+                egress,
+                identity,
+                protocol: protocol.into(),
+                first_port: first.into(),
+                last_port: last.into(),
+                deny,
+            }));
+        };
+        add(0, flat::rules(&self.everybody, &Table::all(Mark::Deny)));
+        for (place, table) in self.classes.iter().filter(|(_, table)| **table != self.everybody) {
+            add(self.index.all[*place].1, flat::rules(table, &self.everybody));
         }
         list
     }
 }
 
-fn resolve<'a>(ports: &'a Named, name: &'a str, protocol: u8) -> impl Iterator<Item = u16> + 'a {
-    ports.iter().filter(move |port| port.0 == name && port.1 == protocol).map(|port| port.2)
+fn one(protocol: u8, port: u16) -> Region {
+    Region::Ports { protocol, first: port, last: port }
 }
 
-/// Ranges that neither overlap nor touch.
-fn merge(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.sort_unstable();
-    let mut merged: Vec<(u16, u16)> = Vec::new();
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some(before) if u32::from(first) <= u32::from(before.1) + 1 => before.1 = before.1.max(last),
-            _ => merged.push((first, last)),
-        }
-    }
-    merged
+fn resolve<'a>(ports: &'a Named, name: &'a str, protocol: u8) -> impl Iterator<Item = u16> + 'a {
+    ports.iter().filter(move |port| port.0 == name && port.1 == protocol).map(|port| port.2)
 }

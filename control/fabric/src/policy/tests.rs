@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 
+mod tiers;
+
 use super::*;
 use crate::tests::{objects, view};
 
@@ -56,8 +58,9 @@ spec: {spec}
 }
 
 fn check(policies: &[String], expect: Expect) {
-    let view = view(&objects(&format!("{CLUSTER}{}", policies.concat())));
-    expect.assert_eq(&dump(&compile(&view)));
+    let policies = compile(&view(&objects(&format!("{CLUSTER}{}", policies.concat()))));
+    let warnings: String = policies.warnings().iter().map(|warning| format!("{warning}\n")).collect();
+    expect.assert_eq(&format!("{}{warnings}", dump(&policies)));
 }
 
 fn dump(policies: &Policies) -> String {
@@ -87,7 +90,9 @@ fn dump(policies: &Policies) -> String {
             .iter()
             .map(|rule| {
                 let way = if rule.egress { "to" } else { "from" };
-                format!("  {way} {} {}/{}-{}\n", letter(rule.identity), rule.protocol, rule.first_port, rule.last_port)
+                let (first, last) = (rule.first_port, rule.last_port);
+                let not = if rule.deny { " denied" } else { "" };
+                format!("  {way} {} {}/{first}-{last}{not}\n", letter(rule.identity), rule.protocol)
             })
             .collect();
         lines.sort();
