@@ -45,8 +45,11 @@ pub fn differences(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<D
             Step::DeleteSource(key) => {
                 (abi::map::SOURCES, source(key), owner(desired, &key.source.service), "not wanted")
             }
-            // Slots follow from the Services that point at them, which are in the plan too.
-            Step::PutSlots { .. } | Step::ClearSlots { .. } | Step::Barrier => continue,
+            Step::ClearSlots { first, count } => {
+                (abi::map::SLOTS, format!("{first} to {}", first + count - 1), None, "not wanted")
+            }
+            // Slots that are written are of Services that are written too.
+            Step::PutSlots { .. } | Step::Barrier => continue,
         };
         found.insert(Difference { table, entry, service, problem });
     }

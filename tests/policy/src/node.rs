@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use abi::{
     Addr, Config, PodValue, ROUTE_LOCAL_PODS, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_THIS_NODE, RouteValue, VethValue, bank,
 };
-use datapath::policy::{Observed, Step, compile, diff};
+use datapath::policy::{Compiler, Observed, Step, compile, diff};
 use packet::Verdict;
 use packet::host::{Frame, Hook, Memory, Spec, Step as Packet, apply, v4, v6};
 use wire::fabric::Delta;
@@ -17,6 +17,7 @@ const VNI: u32 = 1;
 /// The node.
 pub struct Node {
     state: datapath::State,
+    compiler: Compiler,
     observed: Observed,
     /// Pods with interfaces, by name: their seats and addresses.
     attached: BTreeMap<String, (u32, Vec<IpAddr>)>,
@@ -58,7 +59,13 @@ impl Default for Node {
             let key = datapath::route_key(net.parse().expect("a prefix"));
             memory.routes.insert(key, RouteValue { kind, node });
         }
-        Node { state: datapath::State::default(), observed: Observed::default(), attached: BTreeMap::new(), memory }
+        Node {
+            state: datapath::State::default(),
+            compiler: Compiler::default(),
+            observed: Observed::default(),
+            attached: BTreeMap::new(),
+            memory,
+        }
     }
 }
 
@@ -88,6 +95,7 @@ impl Node {
         let seats = self.attached.iter().map(|(name, (seat, _))| (name.clone(), *seat)).collect();
         let desired = compile(&self.state.policy, &seats, None);
         assert!(desired.refused.is_empty());
+        assert_eq!(*self.compiler.update(&self.state.policy, &seats, None), desired);
         for step in diff(&desired, &self.observed) {
             self.write(&step);
             watch(self);

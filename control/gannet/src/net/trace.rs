@@ -64,7 +64,16 @@ fn print(names: &Names, pod: &Pod, to: SocketAddr, answer: &Value) {
             println!("  => out of the node for {receiver}, by the kernel's route on interface {}", answer["ifindex"])
         }
         "node" => println!("  => over the overlay to {}, for {receiver}", names.label(text(answer, "node"))),
-        "drop" => println!("  => DROPPED: {}\n     {}", text(answer, "reason"), text(answer, "advice")),
+        "drop" => {
+            let policy =
+                answer["policyOf"].as_str().map(|pod| format!(" {} {}", text(answer, "way"), names.label(pod)));
+            println!(
+                "  => DROPPED: {}{}\n     {}",
+                text(answer, "reason"),
+                policy.unwrap_or_default(),
+                text(answer, "advice")
+            );
+        }
         _ => println!("  => {}", text(answer, "advice")),
     }
 }

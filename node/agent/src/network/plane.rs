@@ -302,25 +302,6 @@ impl Plane {
         Ok(datapath::dump(&self.datapath.observe()?))
     }
 
-    /// What differs between the kernel's tables and those that should stand, before the repair if there is one. What only waits for
-    /// the end of programs that may still use it is cleared first: it is no difference.
-    fn verify(&mut self, repair: bool) -> Result<Vec<Difference>, Error> {
-        let state = self.planner.state();
-        if state.epoch == Epoch(0) {
-            return Err(Error::NoState);
-        }
-        let desired = datapath::compile(state, self.planner.local());
-        self.sweep_now()?;
-        let observed = self.datapath.observe()?;
-        let found = datapath::differences(&datapath::diff(&desired, &observed), &desired, &observed);
-        if repair && !found.is_empty() {
-            tracing::warn!(count = found.len(), "tables differed and are mended");
-            self.doubtful = true;
-            self.commit()?;
-        }
-        Ok(found)
-    }
-
     fn publish(&self) {
         self.status.send_modify(|status| {
             status.services = self.planner.observed().services.len() as u32;
@@ -373,3 +354,4 @@ fn host_ifname(container_id: &str, ifname: &str) -> Result<String, Error> {
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod verify;

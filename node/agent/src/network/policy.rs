@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use datapath::policy::{Observed, compile, diff};
-use datapath::{Epoch, State};
+use datapath::policy::{Compiler, Observed, diff, differences};
+use datapath::{Difference, Epoch, State};
 use kernel::Datapath;
 
 use super::Error;
@@ -11,6 +11,7 @@ use super::lease::Leases;
 
 /// The policy tables as they stand.
 pub struct Guard {
+    compiler: Compiler,
     observed: Observed,
     /// A write failed half way: what the tables hold must be read again.
     doubtful: bool,
@@ -19,7 +20,7 @@ pub struct Guard {
 impl Guard {
     /// Takes over what stands.
     pub fn open(datapath: &Datapath) -> Result<Guard, Error> {
-        Ok(Guard { observed: datapath.observe_policy()?, doubtful: false })
+        Ok(Guard { compiler: Compiler::default(), observed: datapath.observe_policy()?, doubtful: false })
     }
 
     /// Makes the fabric's policy live for the pods that have leases. Before the first fabric state what stands goes on: to know no policy
@@ -38,18 +39,18 @@ impl Guard {
             self.observed = datapath.observe_policy()?;
             self.doubtful = false;
         }
-        let desired = compile(&state.policy, &seats(state, leases), dns);
+        let desired = self.compiler.update(&state.policy, &seats(state, leases), dns);
         if !desired.refused.is_empty() {
             tracing::error!(rulesets = ?desired.refused, "policy tables are full; the pods of these rulesets are cut off");
         }
-        let steps = diff(&desired, &self.observed);
+        let steps = diff(desired, &self.observed);
         if steps.is_empty() {
             return Ok(());
         }
         self.doubtful = true;
         datapath.apply_policy(&steps)?;
         self.doubtful = false;
-        steps.iter().for_each(|step| self.observed.apply(step));
+        self.observed.publish(desired);
         tracing::debug!(
             epoch = state.epoch.0,
             steps = steps.len(),
@@ -57,6 +58,28 @@ impl Guard {
             "policy live"
         );
         Ok(())
+    }
+
+    /// What differs between the kernel's tables and those that should stand. From then on the kernel's are believed: if anything differs, the
+    /// next commit mends it.
+    pub fn verify(
+        &mut self,
+        datapath: &Datapath,
+        state: &State,
+        leases: &Leases,
+        dns: Option<IpAddr>,
+    ) -> Result<Vec<Difference>, Error> {
+        let found = datapath.observe_policy()?;
+        let seats = seats(state, leases);
+        let desired = self.compiler.update(&state.policy, &seats, dns);
+        let mut written = if self.doubtful { found.clone() } else { self.observed.clone() };
+        written.banks[abi::bank(written.generation) as usize] = desired.bank.clone();
+        let list = differences(&written, &found, &seats);
+        if !list.is_empty() {
+            self.observed = found;
+            self.doubtful = false;
+        }
+        Ok(list)
     }
 }
 

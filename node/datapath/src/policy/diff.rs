@@ -1,7 +1,7 @@
 //! From the banks that stand to the one that should: writes to the bank that no packet sees, then one that shows it.
-use std::collections::BTreeMap;
-
 use abi::{IdentityKey, RuleKey, SeatValue, bank};
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use super::compile::Desired;
 
@@ -16,10 +16,10 @@ pub struct Observed {
 /// Contents of one bank; every key's bank is 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bank {
-    pub identities: BTreeMap<IdentityKey, u32>,
-    pub rules: BTreeMap<RuleKey, u32>,
+    pub identities: OrdMap<IdentityKey, u32>,
+    pub rules: OrdMap<RuleKey, u32>,
     /// By seat; without those that are all zero.
-    pub seats: BTreeMap<u32, SeatValue>,
+    pub seats: OrdMap<u32, SeatValue>,
 }
 
 /// One write. Executors may merge neighbours of the same kind into one batch.
@@ -39,45 +39,47 @@ pub enum Step {
 
 /// Plans the writes. A bank in sight that is as desired gives an empty plan.
 pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Step> {
-    let seen = &observed.banks[bank(observed.generation) as usize];
-    if seen.identities == desired.identities && seen.rules == desired.rules && seen.seats == desired.seats {
+    let (wanted, seen) = (&desired.bank, &observed.banks[bank(observed.generation) as usize]);
+    if same(&wanted.identities, &seen.identities)
+        && same(&wanted.rules, &seen.rules)
+        && same(&wanted.seats, &seen.seats)
+    {
         return Vec::new();
     }
     let generation = observed.generation.wrapping_add(1);
     let number = bank(generation);
     let hidden = &observed.banks[number as usize];
     let mut steps = vec![Step::Settle];
-    for (key, value) in changed(&desired.identities, &hidden.identities) {
-        steps.push(Step::PutIdentity(IdentityKey { bank: number, ..key }, value));
-    }
-    for key in gone(&desired.identities, &hidden.identities) {
-        steps.push(Step::DeleteIdentity(IdentityKey { bank: number, ..key }));
-    }
-    for (key, value) in changed(&desired.rules, &hidden.rules) {
-        steps.push(Step::PutRule(RuleKey { bank: number, ..key }, value));
-    }
-    for key in gone(&desired.rules, &hidden.rules) {
-        steps.push(Step::DeleteRule(RuleKey { bank: number, ..key }));
-    }
-    for (seat, value) in changed(&desired.seats, &hidden.seats) {
-        steps.push(Step::PutSeat(seat * 2 | number, value));
-    }
-    for seat in gone(&desired.seats, &hidden.seats) {
-        steps.push(Step::PutSeat(seat * 2 | number, SeatValue::default()));
-    }
+    let (put, gone) = changes(&hidden.identities, &wanted.identities);
+    steps.extend(put.into_iter().map(|(key, value)| Step::PutIdentity(IdentityKey { bank: number, ..key }, value)));
+    steps.extend(gone.into_iter().map(|key| Step::DeleteIdentity(IdentityKey { bank: number, ..key })));
+    let (put, gone) = changes(&hidden.rules, &wanted.rules);
+    steps.extend(put.into_iter().map(|(key, value)| Step::PutRule(RuleKey { bank: number, ..key }, value)));
+    steps.extend(gone.into_iter().map(|key| Step::DeleteRule(RuleKey { bank: number, ..key })));
+    let (put, gone) = changes(&hidden.seats, &wanted.seats);
+    steps.extend(put.into_iter().map(|(seat, value)| Step::PutSeat(seat * 2 | number, value)));
+    steps.extend(gone.into_iter().map(|seat| Step::PutSeat(seat * 2 | number, SeatValue::default())));
     steps.push(Step::Publish(generation));
     steps
 }
 
-fn changed<'a, K: Ord + Copy, V: PartialEq + Copy>(
-    desired: &'a BTreeMap<K, V>,
-    stands: &'a BTreeMap<K, V>,
-) -> impl Iterator<Item = (K, V)> + 'a {
-    desired.iter().filter(|(key, value)| stands.get(*key) != Some(*value)).map(|(key, value)| (*key, *value))
+fn same<K: Ord + Clone, V: PartialEq + Clone>(a: &OrdMap<K, V>, b: &OrdMap<K, V>) -> bool {
+    a.ptr_eq(b) || a.diff(b).next().is_none()
 }
 
-fn gone<'a, K: Ord + Copy, V>(desired: &'a BTreeMap<K, V>, stands: &'a BTreeMap<K, V>) -> impl Iterator<Item = K> + 'a {
-    stands.keys().filter(|key| !desired.contains_key(*key)).copied()
+/// What takes one to the other: entries to write and keys to delete.
+pub(super) fn changes<K: Ord + Copy, V: PartialEq + Copy>(
+    from: &OrdMap<K, V>,
+    to: &OrdMap<K, V>,
+) -> (Vec<(K, V)>, Vec<K>) {
+    let (mut put, mut gone) = (Vec::new(), Vec::new());
+    for item in from.diff(to) {
+        match item {
+            DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => put.push((*key, *value)),
+            DiffItem::Remove(key, _) => gone.push(*key),
+        }
+    }
+    (put, gone)
 }
 
 impl Observed {
@@ -121,6 +123,13 @@ impl Observed {
             }
             Step::Publish(generation) => self.generation = *generation,
         }
+    }
+
+    /// Takes a whole plan for done. Other than step by step, the bank then shares with what was desired all that it has, and the next
+    /// plan for it costs what has changed since.
+    pub fn publish(&mut self, desired: &Desired) {
+        self.generation = self.generation.wrapping_add(1);
+        *self.bank(self.generation) = desired.bank.clone();
     }
 
     fn bank(&mut self, number: u32) -> &mut Bank {

@@ -1,7 +1,8 @@
 //! The fabric's policy records as this node knows them.
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 use wire::fabric;
 
@@ -10,16 +11,16 @@ use crate::state::{Fault, Record, Rejected};
 /// Name of the identity record of the node's own DNS server.
 const DNS: &str = "dns";
 
-/// Every policy record.
+/// Every policy record. Clones share what they have in common, and are compared in the size of their difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Classes of peers by prefix, 0 for none.
-    pub identities: BTreeMap<IpNet, u32>,
+    pub identities: OrdMap<IpNet, u32>,
     /// Class of the node's DNS server.
     pub dns: u32,
-    pub rulesets: BTreeMap<u32, Ruleset>,
+    pub rulesets: OrdMap<u32, Arc<Ruleset>>,
     /// Pods of this node by `namespace/name`.
-    pub pods: BTreeMap<String, PodPolicy>,
+    pub pods: OrdMap<String, PodPolicy>,
 }
 
 /// What the fabric says of one pod.
@@ -93,7 +94,7 @@ impl Policy {
         }
         for ruleset in &delta.rulesets {
             match parse_ruleset(ruleset) {
-                Ok(parsed) => _ = self.rulesets.insert(ruleset.number, parsed),
+                Ok(parsed) => _ = self.rulesets.insert(ruleset.number, Arc::new(parsed)),
                 Err(fault) => {
                     let old = before.rulesets.get(&ruleset.number);
                     self.rulesets.extend(old.map(|old| (ruleset.number, old.clone())));

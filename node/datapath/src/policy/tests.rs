@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use wire::fabric;
 
-use super::{Bank, Desired, Observed, Policy, Step, compile, diff};
+use super::{Bank, Compiler, Desired, Observed, Policy, Step, compile, diff};
 use crate::state::State;
 
 fn desired() -> impl Strategy<Value = Desired> {
@@ -25,19 +25,17 @@ fn desired() -> impl Strategy<Value = Desired> {
         prop::collection::vec(seat, many),
     )
         .prop_map(|(identities, rules, seats)| Desired {
-            identities,
-            rules: rules.into_iter().collect(),
-            seats: seats.into_iter().collect(),
+            bank: Bank {
+                identities: identities.into_iter().collect(),
+                rules: rules.into_iter().collect(),
+                seats: seats.into_iter().collect(),
+            },
             refused: Vec::new(),
         })
 }
 
 fn shown(observed: &Observed) -> &Bank {
     &observed.banks[bank(observed.generation) as usize]
-}
-
-fn contents(desired: &Desired) -> Bank {
-    Bank { identities: desired.identities.clone(), rules: desired.rules.clone(), seats: desired.seats.clone() }
 }
 
 proptest! {
@@ -60,15 +58,82 @@ proptest! {
             }
             let plan = diff(&desired, &observed);
             if let Some((last, others)) = plan.split_last() {
+                let mut whole = observed.clone();
+                whole.publish(&desired);
                 prop_assert_eq!(plan[0], Step::Settle);
                 for step in others {
                     observed.apply(step);
                     prop_assert_eq!(shown(&observed), &before);
                 }
                 observed.apply(last);
+                prop_assert_eq!(&whole, &observed);
             }
-            prop_assert_eq!(shown(&observed), &contents(&desired));
+            prop_assert_eq!(shown(&observed), &desired.bank);
             prop_assert_eq!(diff(&desired, &observed), vec![]);
+        }
+    }
+}
+
+/// What one epoch may say: some identities, rulesets and pods, and some of each that are gone.
+fn delta() -> impl Strategy<Value = fabric::Delta> {
+    let prefix = prop::sample::select(vec![
+        "10.244.0.1/32",
+        "10.244.0.2/32",
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "::/0",
+        "fd00::/16",
+        "fd00::1/128",
+        "169.254.1.1/32",
+        "dns",
+    ]);
+    let identities =
+        prop::collection::vec((prefix.clone(), 0_u32..4).prop_map(|(net, number)| identity(net, number)), 0..4);
+    let rules = prop::collection::vec(
+        (any::<bool>(), 0_u32..3, 0_u32..3).prop_map(|(egress, class, port)| rule(egress, class, 6, port, port + 5)),
+        0..4,
+    );
+    let rulesets = prop::collection::vec(
+        (1_u32..5, any::<bool>(), rules).prop_map(|(number, egress, rules)| fabric::Ruleset {
+            number,
+            ingress: true,
+            egress,
+            rules,
+        }),
+        0..3,
+    );
+    let name = prop::sample::select(vec!["default/a", "default/b", "default/c", "default/d"]);
+    let pods = prop::collection::vec((name.clone(), 0_u32..5).prop_map(|(name, ruleset)| pod(name, ruleset)), 0..3);
+    let gone =
+        (prop::collection::vec(prefix, 0..3), prop::collection::vec(1_u32..5, 0..2), prop::collection::vec(name, 0..2));
+    (identities, rulesets, pods, gone, prop::bool::weighted(0.1)).prop_map(
+        |(identities, rulesets, pods, gone, full)| fabric::Delta {
+            full,
+            identities,
+            rulesets,
+            pods,
+            deleted_identities: gone.0.into_iter().map(str::to_owned).collect(),
+            deleted_rulesets: gone.1,
+            deleted_pods: gone.2.into_iter().map(str::to_owned).collect(),
+            ..fabric::Delta::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_compiler_with_a_memory_gives_the_same(
+        deltas in prop::collection::vec((delta(), 0_usize..4, any::<bool>()), 1..20),
+    ) {
+        let (mut state, mut compiler) = (State::default(), Compiler::default());
+        for (epoch, (delta, attached, server)) in (1..).zip(deltas) {
+            state.apply(&fabric::Delta { epoch, ..delta }).unwrap();
+            let names = ["default/a", "default/b", "default/x"].into_iter().take(attached);
+            let seats = names.map(str::to_owned).zip(1..).collect();
+            let dns = server.then(|| "169.254.1.1".parse().unwrap());
+            prop_assert_eq!(compiler.update(&state.policy, &seats, dns), &compile(&state.policy, &seats, dns));
         }
     }
 }
@@ -86,15 +151,15 @@ fn tables(delta: fabric::Delta, expect: Expect) {
 
 fn dump(desired: &Desired) -> String {
     let mut out = String::new();
-    for (key, number) in &desired.identities {
+    for (key, number) in &desired.bank.identities {
         out.push_str(&format!("{}/{} is {number}\n", crate::ip(key.addr), key.prefix_len - 32));
     }
-    for (key, action) in &desired.rules {
+    for (key, action) in &desired.bank.rules {
         let RuleKey { ruleset, identity, direction, proto, port, prefix_len, .. } = key;
         let port = port.get();
         out.push_str(&format!("{ruleset}: {direction} {identity} {proto} {port}/{prefix_len} {action}\n"));
     }
-    for (seat, value) in &desired.seats {
+    for (seat, value) in &desired.bank.seats {
         out.push_str(&format!("seat {seat}: {} {}\n", value.ruleset, value.flags));
     }
     out
@@ -189,7 +254,46 @@ fn a_full_table_cuts_off_and_says_so() {
     };
     state.apply(&delta).unwrap();
     let desired = compile(&state.policy, &BTreeMap::from([("default/a".to_owned(), 1)]), None);
-    assert_eq!((desired.refused, desired.rules.len()), (vec![9], 0));
-    assert_eq!(desired.seats[&1], SeatValue { ruleset: 9, flags: abi::SEAT_INGRESS });
+    assert_eq!((desired.refused, desired.bank.rules.len()), (vec![9], 0));
+    assert_eq!(desired.bank.seats[&1], SeatValue { ruleset: 9, flags: abi::SEAT_INGRESS });
     assert_eq!(Policy::default(), State::default().policy);
+}
+
+#[test]
+fn what_somebody_else_wrote_is_named() {
+    let seats = BTreeMap::from([("default/a".to_owned(), 1)]);
+    let mut written = Observed::default();
+    let identities = [(IdentityKey { prefix_len: 160, bank: 0, addr: Addr::v4([10, 244, 0, 7]) }, 5_u32)];
+    let rules: [(RuleKey, u32); 1] = [(
+        RuleKey {
+            prefix_len: 128,
+            ruleset: 9,
+            identity: 5,
+            direction: 1,
+            proto: 6,
+            port: Be16::new(80),
+            ..RuleKey::default()
+        },
+        1,
+    )];
+    let bank = Bank {
+        identities: identities.into_iter().collect(),
+        rules: rules.into_iter().collect(),
+        seats: [(1_u32, SeatValue { ruleset: 9, flags: 3 })].into_iter().collect(),
+    };
+    written.publish(&Desired { bank, refused: Vec::new() });
+    let mut found = written.clone();
+    found.apply(&Step::DeleteRule(RuleKey { bank: 1, ..rules[0].0 }));
+    found.apply(&Step::PutIdentity(IdentityKey { bank: 1, ..identities[0].0 }, 6));
+    found.apply(&Step::PutSeat(3, SeatValue::default()));
+    found.apply(&Step::PutRule(RuleKey { prefix_len: 104, ruleset: 8, ..RuleKey::default() }, 2));
+    let list = super::differences(&written, &found, &seats);
+    let lines: Vec<String> = list.iter().map(|one| format!("{} {}: {}\n", one.table, one.entry, one.problem)).collect();
+    expect![[r#"
+        IDENTITIES 10.244.0.7/32: differs
+        RULES ruleset 8: deny anything from class 0 (bank out of sight): not wanted
+        RULES ruleset 9: allow protocol 6 port 80/16 to class 5: missing
+        SEATS pod default/a: missing
+    "#]]
+    .assert_eq(&lines.concat());
 }

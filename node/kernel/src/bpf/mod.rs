@@ -11,6 +11,7 @@ mod object;
 mod pod;
 mod policy;
 mod seen;
+mod standing;
 mod sys;
 mod table;
 

@@ -245,7 +245,7 @@ fn ignore_absent(error: sysctl::Error) -> Result<(), sysctl::Error> {
 }
 
 /// A locally administered address from the interface's name (IEEE 802c): the same again for the same pod.
-fn mac_of(name: &str, side: u8) -> Mac {
+pub(super) fn mac_of(name: &str, side: u8) -> Mac {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in name.bytes().chain([side]) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -254,11 +254,11 @@ fn mac_of(name: &str, side: u8) -> Mac {
     Mac([0x02, a, b, c, d, e])
 }
 
-fn pod_value(pod: &PodLink, host: &Link, pod_mac: Mac) -> PodValue {
+pub(super) fn pod_value(pod: &PodLink, host: &Link, pod_mac: Mac) -> PodValue {
     PodValue { ifindex: host.index, mac: pod_mac.0, host_mac: host.mac.0, seat: pod.seat }
 }
 
-fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
+pub(super) fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
     let of = |v4: bool| {
         let ip = pod.addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
         ip.map_or(Addr::ANY, datapath::addr)

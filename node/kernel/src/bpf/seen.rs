@@ -146,6 +146,11 @@ impl Seen {
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),
+            generation: self.table::<u32, u32>(map::GENERATION)?.get(&0)?.unwrap_or_default(),
+            seats: self.table(map::SEATS)?.entries()?.into_iter().collect(),
+            identities: self.table(map::IDENTITIES)?.entries()?.into_iter().collect(),
+            rules: self.table(map::RULES)?.entries()?.into_iter().collect(),
+            connections: std::cell::RefCell::new(self.table(map::CONNECTIONS)?.entries()?.into_iter().collect()),
             ..Memory::default()
         })
     }

@@ -49,6 +49,16 @@ pub(super) fn reason(number: u32) -> Option<(&'static str, &'static str)> {
         (Counter::DropKernel, "kernel", "the kernel refused an operation on the packet; see `gannet doctor`"),
         (Counter::DropFlowTable, "flow-table-full", "the flow table takes no more records: see `gannet net maps`"),
         (Counter::DropSource, "source-range", "the client is in none of the Service's loadBalancerSourceRanges"),
+        (
+            Counter::DropPolicyEgress,
+            "policy-egress",
+            "no policy lets the sender's pod out: see the NetworkPolicies of its namespace and `kubectl get clusternetworkpolicies`",
+        ),
+        (
+            Counter::DropPolicyIngress,
+            "policy-ingress",
+            "no policy lets it into the receiver's pod: see the NetworkPolicies of its namespace and `kubectl get clusternetworkpolicies`",
+        ),
         (Counter::DropTooBig, "too-big", "larger than the path: lower the sender's MTU"),
     ];
     known.iter().find(|(counter, ..)| *counter as u32 == number).map(|(_, name, advice)| (*name, *advice))

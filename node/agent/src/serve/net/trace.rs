@@ -123,6 +123,11 @@ fn end(tables: &Memory, verdict: &Verdict, scratch: &Scratch) -> Value {
     let receiver = datapath::ip(address).to_string();
     match verdict {
         Verdict::Pass => json!({"verdict": "stack", "receiver": receiver}),
+        Verdict::Drop(counter @ Counter::DropPolicyEgress) => {
+            let sender = datapath::ip(scratch.packet.tuple.src).to_string();
+            held(*counter, &sender, "out of the pod")
+        }
+        Verdict::Drop(counter @ Counter::DropPolicyIngress) => held(*counter, &receiver, "into the pod"),
         Verdict::Drop(counter) => dropped(*counter as u32),
         Verdict::Peer { ifindex } | Verdict::Redirect { ifindex } => {
             json!({"verdict": "pod", "receiver": receiver, "ifindex": ifindex})
@@ -142,6 +147,14 @@ fn end(tables: &Memory, verdict: &Verdict, scratch: &Scratch) -> Value {
 fn dropped(number: u32) -> Value {
     let (reason, advice) = reasons::reason(number).unwrap_or(("unknown", ""));
     json!({"verdict": "drop", "reason": reason, "advice": advice})
+}
+
+/// A policy's drop, with whose policy it is.
+fn held(counter: Counter, pod: &str, way: &str) -> Value {
+    let mut answer = dropped(counter as u32);
+    answer["policyOf"] = pod.into();
+    answer["way"] = way.into();
+    answer
 }
 
 fn refused(advice: &str) -> Value {

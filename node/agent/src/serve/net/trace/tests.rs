@@ -41,3 +41,27 @@ fn what_leaves_the_cluster_is_masqueraded() {
 fn a_sender_that_is_not_here_is_said_so() {
     assert_eq!(ask("10.244.9.9", "10.96.0.20:80", IPPROTO_TCP)["verdict"], "none");
 }
+
+#[test]
+fn a_policy_that_holds_the_packet_back_is_named_with_its_pod() {
+    let question = |to: &str| Question {
+        from: "10.244.1.2".parse().expect("address"),
+        to: to.parse().expect("address and port"),
+        proto: IPPROTO_TCP,
+    };
+    for (seat, flags, reason, pod, way) in [
+        ("10.244.1.2", abi::SEAT_EGRESS, "policy-egress", "10.244.1.2", "out of the pod"),
+        ("10.244.1.3", abi::SEAT_INGRESS, "policy-ingress", "10.244.1.3", "into the pod"),
+    ] {
+        let mut tables = world();
+        let seat = tables.pods[&datapath::addr(seat.parse().expect("address"))].seat;
+        tables.seats.insert(seat * 2 | abi::bank(tables.generation), abi::SeatValue { ruleset: 1, flags });
+        let answer = trace(&tables, &question("10.244.1.3:8080"));
+        let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (text("reason"), text("policyOf"), text("way")),
+            (reason.into(), pod.into(), way.into()),
+            "{answer}"
+        );
+    }
+}
