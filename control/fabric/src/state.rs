@@ -102,11 +102,16 @@ impl fmt::Display for Epoch {
     }
 }
 
-fn same<T: PartialEq>(a: &OrdMap<String, Arc<T>>, b: &OrdMap<String, Arc<T>>) -> bool {
+/// Whether two tables say the same.
+pub(crate) fn same<K: Ord + Clone, T: PartialEq>(a: &OrdMap<K, Arc<T>>, b: &OrdMap<K, Arc<T>>) -> bool {
     a.ptr_eq(b) || a.diff(b).next().is_none()
 }
 
-fn diff<T: PartialEq + Clone>(old: &OrdMap<String, Arc<T>>, new: &OrdMap<String, Arc<T>>) -> (Vec<T>, Vec<String>) {
+/// Records that are new or changed, and keys that are gone.
+pub(crate) fn diff<K: Ord + Clone, T: PartialEq + Clone>(
+    old: &OrdMap<K, Arc<T>>,
+    new: &OrdMap<K, Arc<T>>,
+) -> (Vec<T>, Vec<K>) {
     let (mut changed, mut deleted) = (Vec::new(), Vec::new());
     for item in old.diff(new) {
         match item {

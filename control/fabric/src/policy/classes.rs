@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use api::Key;
 use ipnet::IpNet;
 
 use super::names::number;
@@ -61,7 +59,7 @@ pub struct Classes {
 
 impl Classes {
     /// Finds and numbers them.
-    pub fn new(rules: &Rules, facts: &BTreeMap<Key, Arc<Facts>>) -> Classes {
+    pub fn new<'a>(rules: &Rules, facts: impl Iterator<Item = &'a Facts>) -> Classes {
         let names = rules.names_outward().map(|(name, protocol)| (name.to_owned(), protocol)).collect();
         let nets: BTreeSet<IpNet> =
             rules.blocks.iter().flat_map(|block| block.except.iter().chain([&block.net])).copied().collect();
@@ -71,12 +69,7 @@ impl Classes {
         });
         let mut classes = Classes { numbers: BTreeMap::new(), prefixes: prefixes.collect(), names };
         let mut found: BTreeSet<Class> = classes.prefixes.values().cloned().collect();
-        for facts in facts.values() {
-            if facts.is_dns {
-                found.insert(classes.of(facts, None, rules));
-            }
-            found.extend(facts.ips.iter().map(|ip| classes.of(facts, Some(*ip), rules)));
-        }
+        facts.for_each(|facts| found.extend(classes.of_all(facts, rules)));
         found.retain(|class| !class.is_empty());
         let found: Vec<(Class, String)> = found.into_iter().map(|class| (class.clone(), class.text(rules))).collect();
         let numbers = number(found.iter().map(|(_, text)| text.as_str()));
@@ -94,37 +87,44 @@ impl Classes {
         self.numbers.get(class).copied().unwrap_or(0)
     }
 
-    /// The numbers by prefix; addresses that are not there have none.
-    pub fn identities(&self, rules: &Rules, facts: &BTreeMap<Key, Arc<Facts>>) -> BTreeMap<String, u32> {
-        let mut found: BTreeMap<String, u32> = BTreeMap::new();
-        for (net, class) in &self.prefixes {
-            found.insert(net.to_string(), self.number(class));
-        }
-        // Two pods with one address: the one that goes is out of it, and two that stay are both nobody.
-        let mut owners: BTreeMap<IpAddr, Vec<&Facts>> = BTreeMap::new();
-        for facts in facts.values() {
-            if facts.is_dns {
-                let number = self.number(&self.of(facts, None, rules));
-                if number != 0 {
-                    found.insert(DNS.to_owned(), number);
-                }
-            }
-            facts.ips.iter().for_each(|ip| owners.entry(*ip).or_default().push(facts));
-        }
-        for (ip, mut claims) in owners {
-            if claims.len() > 1 {
-                claims.retain(|facts| !facts.is_terminating);
-            }
-            let nobody = stranger(Some(ip), rules);
-            let class = match claims.as_slice() {
-                [owner] => self.of(owner, Some(ip), rules),
-                _ => nobody.clone(),
-            };
-            if class != nobody {
-                found.insert(IpNet::from(ip).to_string(), self.number(&class));
+    /// The classes of a pod or a node at each of its addresses, without those that are nothing to anybody.
+    pub fn of_all(&self, facts: &Facts, rules: &Rules) -> Vec<Class> {
+        let places = facts.ips.iter().copied().map(Some).chain(facts.is_dns.then_some(None));
+        places.map(|ip| self.of(facts, ip, rules)).filter(|class| !class.is_empty()).collect()
+    }
+
+    /// Whether addresses that are nobody's are of this class.
+    pub fn is_of_a_block(&self, class: &Class) -> bool {
+        self.prefixes.values().any(|known| known == class)
+    }
+
+    /// The number of a prefix that a block names.
+    pub fn block(&self, net: &IpNet) -> Option<u32> {
+        self.prefixes.get(net).map(|class| self.number(class))
+    }
+
+    /// The numbers of the prefixes that blocks name, and of the nodes' DNS server.
+    pub fn fixed<'a>(&self, rules: &Rules, facts: impl Iterator<Item = &'a Facts>) -> BTreeMap<String, u32> {
+        let mut found: BTreeMap<String, u32> =
+            self.prefixes.iter().map(|(net, class)| (net.to_string(), self.number(class))).collect();
+        for facts in facts.filter(|facts| facts.is_dns) {
+            let number = self.number(&self.of(facts, None, rules));
+            if number != 0 {
+                found.insert(DNS.to_owned(), number);
             }
         }
         found
+    }
+
+    /// The number of an address that somebody claims; `None` if that tells it from no stranger's. Of two pods with one address the one
+    /// that goes is out of it, and two that stay are both nobody.
+    pub fn at(&self, ip: IpAddr, mut claims: Vec<&Facts>, rules: &Rules) -> Option<u32> {
+        if claims.len() > 1 {
+            claims.retain(|facts| !facts.is_terminating);
+        }
+        let [owner] = claims.as_slice() else { return None };
+        let class = self.of(owner, Some(ip), rules);
+        (class != stranger(Some(ip), rules)).then(|| self.number(&class))
     }
 }
 

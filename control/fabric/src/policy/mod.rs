@@ -5,48 +5,45 @@
 //! changes one address. Numbers are made of what the class is, so that every control plane gives the same ones.
 //!
 //! [`rules`] and [`tiers`] read the policies, [`pods`] says what they select, [`classes`] numbers, [`rulesets`] puts the rules together
-//! and [`flat`] says for each class which of them decides.
+//! and [`flat`] says for each class which of them decides. [`known`] is the memory by which a change of a pod mostly costs no more than itself.
 mod classes;
 mod flat;
+mod known;
 mod names;
 mod pods;
 mod rules;
 mod rulesets;
 mod tiers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::Key;
 use cache::{Change, Kind, View};
+use imbl::OrdMap;
+use ipnet::IpNet;
 use wire::fabric::{Delta, Identity, PodPolicy, Ruleset};
 
-use pods::Facts;
+use crate::state::{diff, same};
+use known::{Known, News};
 use rules::Rules;
 pub use tiers::{Problem, Warning};
 
-/// Every policy record of the fabric. Cloning shares the records.
+/// Every policy record of the fabric. Cloning costs a few pointers, and comparing with a clone what has changed since.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     /// By prefix.
-    pub identities: BTreeMap<String, Arc<Identity>>,
+    pub identities: OrdMap<String, Arc<Identity>>,
     /// By number.
-    pub rulesets: BTreeMap<u32, Arc<Ruleset>>,
+    pub rulesets: OrdMap<u32, Arc<Ruleset>>,
     /// By node, then by `namespace/name`.
-    pub pods: BTreeMap<String, Arc<NodePods>>,
+    pub pods: OrdMap<String, Arc<NodePods>>,
     /// What the next compilation need not find out again; says nothing that the records do not.
     known: Arc<Known>,
 }
 
 /// The pods of one node by `namespace/name`.
-pub type NodePods = BTreeMap<String, Arc<PodPolicy>>;
-
-/// What a compilation found out.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    rules: Arc<Rules>,
-    facts: BTreeMap<Key, Arc<Facts>>,
-}
+pub type NodePods = OrdMap<String, Arc<PodPolicy>>;
 
 /// A node that folds deltas does not know which node a pod is of, so that is left out.
 impl PartialEq for Policies {
@@ -62,7 +59,7 @@ impl PartialEq for Policies {
 pub fn compile(view: &View) -> Policies {
     let rules = Arc::new(Rules::read(view));
     let facts = pods::all(view, &rules);
-    assemble(Known { rules, facts }, &Policies::default())
+    assemble(Known::new(rules, facts), &Policies::default())
 }
 
 /// Compiles a View, given what an earlier one said and every change since.
@@ -93,9 +90,9 @@ pub fn update(view: &View, changes: &[Change], old: &Policies) -> Policies {
     if everything {
         let rules = Arc::new(Rules::read(view));
         let facts = pods::all(view, &rules);
-        return assemble(Known { rules, facts }, old);
+        return assemble(Known::new(rules, facts), old);
     }
-    let mut facts: Option<BTreeMap<Key, Arc<Facts>>> = None;
+    let mut news: Vec<News> = Vec::new();
     let mut homes = pods::Homes::new();
     for change in changes {
         let new = change.new.as_ref();
@@ -108,57 +105,90 @@ pub fn update(view: &View, changes: &[Change], old: &Policies) -> Policies {
             continue;
         };
         let before = old.known.facts.get(&change.key);
-        if before.map(AsRef::as_ref) == now.as_ref() {
-            continue;
-        }
-        let facts = facts.get_or_insert_with(|| old.known.facts.clone());
-        match now {
-            Some(now) => _ = facts.insert(change.key.clone(), Arc::new(now)),
-            None => _ = facts.remove(&change.key),
+        if before.map(AsRef::as_ref) != now.as_ref() {
+            news.push((change.key.clone(), now.map(Arc::new)));
         }
     }
-    match facts {
-        Some(facts) => assemble(Known { rules: old.known.rules.clone(), facts }, old),
-        None => old.clone(),
+    if news.is_empty() {
+        return old.clone();
+    }
+    let mut known = old.known.as_ref().clone();
+    match known.follow(&news) {
+        Some(touched) => follow(known, &news, touched, old),
+        None => assemble(Known::new(known.rules, known.facts), old),
     }
 }
 
-/// Makes the records; those that are as before are shared.
-fn assemble(known: Known, old: &Policies) -> Policies {
-    let classes = classes::Classes::new(&known.rules, &known.facts);
-    let (rulesets, numbers) = rulesets::compile(&known.rules, &known.facts, &classes);
-    let mut pods: BTreeMap<String, NodePods> = BTreeMap::new();
-    for (key, facts) in known.facts.iter().filter(|(_, facts)| !facts.node.is_empty()) {
-        let name = key.to_string();
-        let ruleset = numbers.get(key).copied().unwrap_or(0);
-        let ips = facts.ips.iter().map(ToString::to_string).collect();
-        let record = PodPolicy { pod: name.clone(), uid: facts.uid.clone(), ruleset, ips };
-        let before = old.pods.get(&facts.node).and_then(|pods| pods.get(&name));
-        pods.entry(facts.node.clone()).or_default().insert(name, share(record, before));
+/// Makes the records that changes of pods touch; the others stay.
+fn follow(known: Known, news: &[News], touched: BTreeSet<IpAddr>, old: &Policies) -> Policies {
+    let mut policies = old.clone();
+    for ip in touched {
+        let prefix = IpNet::from(ip).to_string();
+        match known.identity(ip) {
+            Some(number) => put(&mut policies.identities, prefix.clone(), Identity { prefix, number }),
+            None => _ = policies.identities.remove(&prefix),
+        }
     }
-    let pods = pods.into_iter().map(|(node, pods)| {
-        let before = old.pods.get(&node).filter(|before| same(before, &pods));
-        let pods = before.cloned().unwrap_or_else(|| Arc::new(pods));
-        (node, pods)
-    });
-    let identities = classes.identities(&known.rules, &known.facts).into_iter().map(|(prefix, number)| {
-        let before = old.identities.get(&prefix);
-        (prefix.clone(), share(Identity { prefix, number }, before))
-    });
-    let rulesets = rulesets.into_iter().map(|ruleset| {
-        let before = old.rulesets.get(&ruleset.number);
-        (ruleset.number, share(ruleset, before))
-    });
+    for (key, now) in news {
+        let before = old.known.facts.get(key).filter(|facts| !facts.node.is_empty());
+        if let Some(pods) = before.and_then(|facts| policies.pods.get_mut(&facts.node)) {
+            Arc::make_mut(pods).remove(&key.to_string());
+        }
+        if let Some((facts, record)) = now.as_ref().and_then(|facts| Some((facts, known.pod(key, facts)?))) {
+            let pods = policies.pods.entry(facts.node.clone()).or_default();
+            Arc::make_mut(pods).insert(record.pod.clone(), Arc::new(record));
+        }
+        if let Some(facts) = before.filter(|facts| policies.pods.get(&facts.node).is_some_and(|pods| pods.is_empty())) {
+            policies.pods.remove(&facts.node);
+        }
+    }
+    Policies { known: Arc::new(known), ..policies }
+}
+
+/// Makes all records; what they have in common with the old ones is shared.
+fn assemble((known, rulesets): (Known, Vec<Ruleset>), old: &Policies) -> Policies {
+    let mut pods: BTreeMap<String, BTreeMap<String, PodPolicy>> = BTreeMap::new();
+    for (key, facts) in &known.facts {
+        if let Some(record) = known.pod(key, facts) {
+            pods.entry(facts.node.clone()).or_default().insert(record.pod.clone(), record);
+        }
+    }
+    let mut nodes = old.pods.clone();
+    let gone: Vec<String> = nodes.keys().filter(|node| !pods.contains_key(*node)).cloned().collect();
+    gone.iter().for_each(|node| _ = nodes.remove(node));
+    for (node, pods) in pods {
+        let records = nodes.entry(node).or_default();
+        let now = replace(records, pods);
+        if !now.ptr_eq(records) {
+            *records = Arc::new(now);
+        }
+    }
+    let identities =
+        known.identities().into_iter().map(|(prefix, number)| (prefix.clone(), Identity { prefix, number }));
+    let rulesets = rulesets.into_iter().map(|ruleset| (ruleset.number, ruleset));
     Policies {
-        identities: identities.collect(),
-        rulesets: rulesets.collect(),
-        pods: pods.collect(),
+        identities: replace(&old.identities, identities.collect()),
+        rulesets: replace(&old.rulesets, rulesets.collect()),
+        pods: nodes,
         known: Arc::new(known),
     }
 }
 
-fn share<T: PartialEq>(record: T, before: Option<&Arc<T>>) -> Arc<T> {
-    before.filter(|before| ***before == record).cloned().unwrap_or_else(|| Arc::new(record))
+/// New records in place of old ones, sharing what is the same.
+fn replace<K: Ord + Clone, T: PartialEq>(old: &OrdMap<K, Arc<T>>, new: BTreeMap<K, T>) -> OrdMap<K, Arc<T>> {
+    let mut records = old.clone();
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        records.remove(key);
+    }
+    new.into_iter().for_each(|(key, record)| put(&mut records, key, record));
+    records
+}
+
+/// Replaces a record if it differs.
+fn put<K: Ord + Clone, T: PartialEq>(records: &mut OrdMap<K, Arc<T>>, key: K, record: T) {
+    if records.get(&key).is_none_or(|known| **known != record) {
+        records.insert(key, Arc::new(record));
+    }
 }
 
 /// Adds what takes one node's pods to what they are now.
@@ -170,25 +200,6 @@ pub(crate) fn diff_pods(old: Option<&Arc<NodePods>>, new: Option<&Arc<NodePods>>
     let (changed, gone) = diff(old.unwrap_or(&empty), new.unwrap_or(&empty));
     delta.pods.extend(changed);
     delta.deleted_pods.extend(gone);
-}
-
-fn equal<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
-}
-
-/// Whether two tables say the same.
-fn same<K: Ord, T: PartialEq>(a: &BTreeMap<K, Arc<T>>, b: &BTreeMap<K, Arc<T>>) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((key_a, a), (key_b, b))| key_a == key_b && equal(a, b))
-}
-
-/// Records that are new or changed, and keys that are gone.
-fn diff<K: Ord + Clone, T: PartialEq + Clone>(
-    old: &BTreeMap<K, Arc<T>>,
-    new: &BTreeMap<K, Arc<T>>,
-) -> (Vec<T>, Vec<K>) {
-    let changed = new.iter().filter(|(key, value)| old.get(*key).is_none_or(|old| !equal(old, value)));
-    let deleted = old.keys().filter(|key| !new.contains_key(*key));
-    (changed.map(|(_, value)| value.as_ref().clone()).collect(), deleted.cloned().collect())
 }
 
 impl Policies {

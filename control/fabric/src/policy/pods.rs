@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::Key;
 use cache::selector::{Labels, matches};
 use cache::{Kind, Object, View};
+use imbl::OrdMap;
 use serde::Deserialize;
 
 use super::rules::{Rules, Whom, protocol};
@@ -109,9 +110,9 @@ pub fn home<'a>(homes: &'a mut Homes, view: &View, namespace: &str) -> &'a Label
 }
 
 /// Of every pod that has an interface of its own, and of the cluster's DNS.
-pub fn all(view: &View, rules: &Rules) -> BTreeMap<Key, Arc<Facts>> {
+pub fn all(view: &View, rules: &Rules) -> OrdMap<Key, Arc<Facts>> {
     let mut homes = Homes::new();
-    let mut all: BTreeMap<Key, Arc<Facts>> = view
+    let mut all: OrdMap<Key, Arc<Facts>> = view
         .tables
         .all(Kind::Pod)
         .filter_map(|pod| Some((pod.key(), Arc::new(facts(pod, home(&mut homes, view, pod.namespace()), rules)?))))

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use api::Key;
+use imbl::OrdMap;
 use wire::fabric;
 
 use super::classes::{Class, Classes};
@@ -19,37 +18,34 @@ type Named = Vec<(String, u8, u16)>;
 
 /// What makes a ruleset: the policies, and the pod's numbers for the ports that their rules of ingress name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Sort {
+pub struct Sort {
     policies: Vec<usize>,
     tiers: Vec<usize>,
     ports: Named,
 }
 
-/// Compiles every ruleset that a pod has, and says which pod has which.
-pub fn compile(
+/// Compiles every ruleset that a pod has, and numbers and counts them.
+pub fn compile<'a>(
     rules: &Rules,
-    facts: &BTreeMap<Key, Arc<Facts>>,
+    facts: impl Iterator<Item = &'a Facts>,
     classes: &Classes,
-) -> (Vec<fabric::Ruleset>, BTreeMap<Key, u32>) {
-    let mut sorts: BTreeMap<Sort, Vec<&Key>> = BTreeMap::new();
-    for (key, facts) in facts.iter().filter(|(_, facts)| !facts.policies.is_empty() || !facts.tiers.is_empty()) {
-        sorts.entry(sort(rules, facts)).or_default().push(key);
-    }
-    let sorts: Vec<(Sort, String, Vec<&Key>)> =
-        sorts.into_iter().map(|(sort, keys)| (sort.clone(), text(&sort, rules), keys)).collect();
+) -> (Vec<fabric::Ruleset>, OrdMap<Sort, (u32, usize)>) {
+    let mut sorts: BTreeMap<Sort, usize> = BTreeMap::new();
+    facts.filter_map(|facts| sort(rules, facts)).for_each(|sort| *sorts.entry(sort).or_default() += 1);
+    let sorts: Vec<(Sort, String, usize)> =
+        sorts.into_iter().map(|(sort, pods)| (sort.clone(), text(&sort, rules), pods)).collect();
     let numbers = number(sorts.iter().map(|(_, text, _)| text.as_str()));
     let index = Index::new(rules, classes);
-    let (mut rulesets, mut of) = (Vec::new(), BTreeMap::new());
-    for (sort, text, keys) in &sorts {
+    let mut rulesets = Vec::new();
+    for (sort, text, _) in &sorts {
         let number = numbers[text.as_str()];
-        of.extend(keys.iter().map(|key| ((*key).clone(), number)));
         let inward = direction(sort, rules, &index, Side::Ingress);
         let outward = direction(sort, rules, &index, Side::Egress);
         let (ingress, egress) = (inward.is_some(), outward.is_some());
         let list = inward.into_iter().chain(outward).flatten().collect();
         rulesets.push(fabric::Ruleset { number, ingress, egress, rules: list });
     }
-    (rulesets, of)
+    (rulesets, sorts.iter().map(|(sort, text, pods)| (sort.clone(), (numbers[text.as_str()], *pods))).collect())
 }
 
 /// What the policies come to in one direction, tier after tier; `None` if none of them says anything of it.
@@ -92,12 +88,16 @@ fn mark(action: Action) -> Mark {
     }
 }
 
-fn sort(rules: &Rules, facts: &Facts) -> Sort {
+/// What a pod's ruleset is made of; `None` if no policy selects it.
+pub fn sort(rules: &Rules, facts: &Facts) -> Option<Sort> {
+    if facts.policies.is_empty() && facts.tiers.is_empty() {
+        return None;
+    }
     let rules_in = facts.policies.iter().flat_map(|index| rules.policies[*index].ingress.iter().flatten());
     let tiers_in = facts.tiers.iter().flat_map(|index| &rules.tiers[*index].ingress).map(|ranked| &ranked.rule);
     let names: BTreeSet<(&str, u8)> = rules_in.chain(tiers_in).flat_map(named).collect();
     let ports = facts.ports.iter().filter(|(name, protocol, _)| names.contains(&(name.as_str(), *protocol)));
-    Sort { policies: facts.policies.clone(), tiers: facts.tiers.clone(), ports: ports.cloned().collect() }
+    Some(Sort { policies: facts.policies.clone(), tiers: facts.tiers.clone(), ports: ports.cloned().collect() })
 }
 
 fn text(sort: &Sort, rules: &Rules) -> String {
