@@ -10,6 +10,7 @@ pub mod mount;
 pub mod netlink;
 pub mod netns;
 pub mod probe;
+pub mod sockets;
 pub mod sysctl;
 pub use bpf::{Attached, Datapath, Options, PodLink};
 pub use probe::{Missing, probe};

@@ -236,3 +236,30 @@ fn a_class_keeps_its_number() {
     assert!(!alone.identities.contains_key("10.244.1.2/32"));
     assert_ne!(both.identities["10.244.1.2/32"].number, both.identities["10.244.0.2/32"].number);
 }
+
+#[test]
+fn a_pod_of_a_class_that_is_there_touches_its_own_records() {
+    let text = format!(
+        "{CLUSTER}{}",
+        policy("db", "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]}")
+    );
+    let before = view(&objects(&text));
+    let mut after = before.clone();
+    let pod = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web-2, namespace: shop, uid: u9, labels: {app: web}}
+spec: {nodeName: n2, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
+status: {phase: Running, podIP: 10.244.1.77}
+";
+    after.insert(objects(pod).remove(0));
+    let known = compile(&before);
+    let changes: Vec<Change> = after.changes_since(&before).collect();
+    let now = update(&after, &changes, &known);
+    assert_eq!(now, compile(&after));
+    assert!(now.rulesets.ptr_eq(&known.rulesets) && Arc::ptr_eq(&now.pods["n1"], &known.pods["n1"]));
+    let mut delta = Delta::default();
+    now.diff(&known, &mut delta);
+    assert_eq!((delta.identities.len(), delta.rulesets.len()), (1, 0));
+    assert_eq!(now.identities["10.244.1.77/32"].number, now.identities["10.244.0.2/32"].number);
+}

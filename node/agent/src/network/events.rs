@@ -107,6 +107,18 @@ impl Recent {
     }
 }
 
+/// The state of the node's own containerd.
+pub(super) fn containerd(data_dir: &Path) -> PathBuf {
+    data_dir.join("containerd/state")
+}
+
+/// Where namespaces of pods are bound: by our containerd, or by the machine's.
+pub(super) fn folders(containerd: &Path) -> Vec<PathBuf> {
+    let plugins = std::fs::read_dir(containerd).into_iter().flatten();
+    let own = plugins.filter_map(|plugin| Some(plugin.ok()?.path().join("netns"))).filter(|path| path.is_dir());
+    own.chain([PathBuf::from(kernel::netns::DIR)]).collect()
+}
+
 /// Addresses of network namespaces by their cookies.
 struct Callers {
     /// State of the node's own containerd, whose plugins bind namespaces in folders of theirs.
@@ -117,14 +129,7 @@ struct Callers {
 
 impl Callers {
     fn of(data_dir: &Path) -> Callers {
-        Callers { containerd: data_dir.join("containerd/state"), known: BTreeMap::new(), looked: None }
-    }
-
-    /// Where namespaces of pods are bound: by our containerd, or by the machine's.
-    fn folders(&self) -> Vec<PathBuf> {
-        let plugins = std::fs::read_dir(&self.containerd).into_iter().flatten();
-        let own = plugins.filter_map(|plugin| Some(plugin.ok()?.path().join("netns"))).filter(|path| path.is_dir());
-        own.chain([PathBuf::from(kernel::netns::DIR)]).collect()
+        Callers { containerd: containerd(data_dir), known: BTreeMap::new(), looked: None }
     }
 
     fn find(&mut self, cookie: u64) -> Option<IpAddr> {
@@ -134,7 +139,7 @@ impl Callers {
             let first = |(cookie, addresses): (u64, Vec<IpAddr>)| {
                 Some((cookie, addresses.into_iter().find(|ip| ip.is_ipv4())?))
             };
-            let found = self.folders().into_iter().flat_map(|folder| kernel::bpf::namespaces(&folder));
+            let found = folders(&self.containerd).into_iter().flat_map(|folder| kernel::bpf::namespaces(&folder));
             self.known = found.filter_map(first).collect();
         }
         self.known.get(&cookie).copied()

@@ -70,10 +70,10 @@ impl Plane {
             gateway: IpAddr::V4(GATEWAY),
         })?;
         let observed = datapath.observe()?;
-        let guard = Guard::open(&datapath)?;
         let lease_file = config.data_dir.join("network.json");
         let mut leases = Leases::load(&lease_file)?;
         leases.reconcile(&datapath.attached_pods()?);
+        let guard = Guard::open(&datapath, &leases, &config.data_dir)?;
         let local = Local {
             node_name: config.node_name.clone(),
             addresses: vec![config.node_ip],

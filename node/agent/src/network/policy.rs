@@ -1,12 +1,15 @@
 //! Network policy on this node: whose policy stands on which seat, and keeping the kernel's tables at it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
+use abi::bank;
 use datapath::policy::{Compiler, Observed, diff, differences};
 use datapath::{Difference, Epoch, State};
 use kernel::Datapath;
 
 use super::Error;
+use super::events::{containerd, folders};
 use super::lease::Leases;
 
 /// The policy tables as they stand.
@@ -15,12 +18,22 @@ pub struct Guard {
     observed: Observed,
     /// A write failed half way: what the tables hold must be read again.
     doubtful: bool,
+    /// Seats of pods that may have connections: theirs had leases at the last commit.
+    settled: BTreeSet<u32>,
+    /// The state of the node's containerd, which says where pods' namespaces are bound.
+    containerd: PathBuf,
 }
 
 impl Guard {
     /// Takes over what stands.
-    pub fn open(datapath: &Datapath) -> Result<Guard, Error> {
-        Ok(Guard { compiler: Compiler::default(), observed: datapath.observe_policy()?, doubtful: false })
+    pub fn open(datapath: &Datapath, leases: &Leases, data_dir: &Path) -> Result<Guard, Error> {
+        Ok(Guard {
+            compiler: Compiler::default(),
+            observed: datapath.observe_policy()?,
+            doubtful: false,
+            settled: taken(leases),
+            containerd: containerd(data_dir),
+        })
     }
 
     /// Makes the fabric's policy live for the pods that have leases. Before the first fabric state what stands goes on: to know no policy
@@ -45,12 +58,21 @@ impl Guard {
         }
         let steps = diff(desired, &self.observed);
         if steps.is_empty() {
+            self.settled = taken(leases);
             return Ok(());
         }
+        let (before, shown) = (self.observed.generation, &self.observed.banks[bank(self.observed.generation) as usize]);
+        let is_new = |seat: &u32| desired.bank.seats.contains_key(seat) && !shown.seats.contains_key(seat);
+        let newly = leases.pods.values().filter(|lease| self.settled.contains(&lease.seat) && is_new(&lease.seat));
+        let newly: BTreeSet<IpAddr> = newly.map(|lease| lease.ip).collect();
+        remember(datapath, &self.containerd, &newly, before);
         self.doubtful = true;
         datapath.apply_policy(&steps)?;
         self.doubtful = false;
         self.observed.publish(desired);
+        // Those that were opened meanwhile.
+        remember(datapath, &self.containerd, &newly, before);
+        self.settled = taken(leases);
         tracing::debug!(
             epoch = state.epoch.0,
             steps = steps.len(),
@@ -73,7 +95,7 @@ impl Guard {
         let seats = seats(state, leases);
         let desired = self.compiler.update(&state.policy, &seats, dns);
         let mut written = if self.doubtful { found.clone() } else { self.observed.clone() };
-        written.banks[abi::bank(written.generation) as usize] = desired.bank.clone();
+        written.banks[bank(written.generation) as usize] = desired.bank.clone();
         let list = differences(&written, &found, &seats);
         if !list.is_empty() {
             self.observed = found;
@@ -81,6 +103,24 @@ impl Guard {
         }
         Ok(list)
     }
+}
+
+/// Tells the programs who opened the connections of pods that get their first policy, whose packets nobody has looked at so far. Without it a
+/// connection goes on only if it could have been opened from either side.
+fn remember(datapath: &Datapath, containerd: &Path, pods: &BTreeSet<IpAddr>, generation: u32) {
+    if pods.is_empty() {
+        return;
+    }
+    let found = folders(containerd).into_iter().flat_map(|folder| kernel::sockets::connections(&folder, pods));
+    let found: Vec<_> = found.collect();
+    match datapath.remember(&found, generation) {
+        Ok(()) => tracing::debug!(pods = pods.len(), connections = found.len(), "first policy of pods that stand"),
+        Err(error) => tracing::warn!(%error, "connections of pods with a first policy may be cut"),
+    }
+}
+
+fn taken(leases: &Leases) -> BTreeSet<u32> {
+    leases.pods.values().map(|lease| lease.seat).collect()
 }
 
 /// Whether the fabric has said what the pod's policy is: this pod's, not that of an earlier one of its name. An empty uid is not

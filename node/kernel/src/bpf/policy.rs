@@ -10,6 +10,7 @@ use datapath::policy::{Observed, Step};
 use super::object::open_map;
 use super::table::Table;
 use super::{Datapath, Error, sys};
+use crate::sockets::Connection;
 
 /// The tables, and whether programs may still run on what the last publication took out of sight.
 pub struct Tables {
@@ -17,6 +18,7 @@ pub struct Tables {
     seats: Table<u32, abi::SeatValue>,
     identities: Table<abi::IdentityKey, u32>,
     rules: Table<abi::RuleKey, u32>,
+    connections: Table<abi::FlowKey, abi::Connection>,
     grace: Mutex<Grace>,
 }
 
@@ -36,6 +38,7 @@ impl Tables {
             seats: Table::new(map::SEATS, open_map(pins, map::SEATS)?),
             identities: Table::new(map::IDENTITIES, open_map(pins, map::IDENTITIES)?),
             rules: Table::new(map::RULES, open_map(pins, map::RULES)?),
+            connections: Table::new(map::CONNECTIONS, open_map(pins, map::CONNECTIONS)?),
             grace: Mutex::new(Grace::Unknown),
         })
     }
@@ -74,6 +77,26 @@ impl Datapath {
             tables.rules.entries()?,
             tables.seats.entries()?,
         ))
+    }
+
+    /// Tells the programs of connections that stood before their pods had a policy: who opened each, which no packet of them says. They are
+    /// judged at their next packet, if `generation` is not the one that packets see then.
+    pub fn remember(&self, connections: &[Connection], generation: u32) -> Result<(), Error> {
+        let seen_s = super::now_s();
+        let key = |one: &Connection| abi::FlowKey {
+            src: datapath::addr(one.local.ip()),
+            dst: datapath::addr(one.peer.ip()),
+            sport: abi::Be16::new(one.local.port()),
+            dport: abi::Be16::new(one.peer.port()),
+            proto: abi::IPPROTO_TCP,
+            ..abi::FlowKey::default()
+        };
+        let value = |one: &Connection| {
+            let flags = if one.accepted { 0 } else { abi::CONNECTION_EGRESS };
+            abi::Connection { generation, seen_s, flags }
+        };
+        let (keys, values): (Vec<_>, Vec<_>) = connections.iter().map(|one| (key(one), value(one))).unzip();
+        self.policy.connections.put_all(&keys, &values)
     }
 
     /// Executes the steps in order; neighbouring writes to one table are one call.

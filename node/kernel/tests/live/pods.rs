@@ -103,3 +103,34 @@ fn a_pod_cannot_send_from_another_address() {
     let spoofed = world.nodes[0].datapath().counters().unwrap()[abi::Counter::DropSpoofed as usize];
     assert!(spoofed > 0, "the drop is counted");
 }
+
+#[test]
+fn entries_of_pods_that_somebody_changed_are_found_and_mended() {
+    let mut world = World::new(1);
+    let (pod, other) = (world.pod(0), world.pod(0));
+    let datapath = world.nodes[0].datapath();
+    let links = [pod.link.clone(), other.link.clone()];
+    let verify = |links: &[kernel::PodLink], repair| -> Vec<String> {
+        let found = datapath.verify_pods(links, repair).unwrap();
+        found.iter().map(|one| format!("{} {} {}", one.table, one.entry, one.problem)).collect()
+    };
+    assert_eq!(verify(&links, false), Vec::<String>::new());
+    let moved = [kernel::PodLink { seat: 77, ..pod.link.clone() }];
+    let expected = [
+        format!("PODS {} differs", pod.ip),
+        format!("PODS {} not wanted", other.ip),
+        format!("VETHS {} differs", pod.link.host_ifname),
+        format!("VETHS interface {} not wanted", other.attached.host_index),
+    ];
+    assert_eq!(verify(&moved, true), expected);
+    let back = [
+        format!("PODS {} differs", pod.ip),
+        format!("PODS {} missing", other.ip),
+        format!("VETHS {} differs", pod.link.host_ifname),
+        format!("VETHS {} missing", other.link.host_ifname),
+    ];
+    assert_eq!(verify(&links, false), back);
+    assert_eq!(verify(&links, true), back);
+    assert_eq!(verify(&links, true), Vec::<String>::new());
+    assert!(datapath.check_pod(&other.link).unwrap().is_some());
+}

@@ -118,3 +118,26 @@ fn a_change_cuts_what_is_established() {
     let counters = world.nodes[0].datapath().counters().unwrap();
     assert!(counters[abi::Counter::DropPolicyIngress as usize] > 0);
 }
+
+#[test]
+fn what_is_older_than_the_first_policy_is_judged_by_who_opened_it() {
+    let mut world = World::new(2);
+    let (guarded, other) = (world.pod(0), world.pod(1));
+    let (inward, outward) = (sock(guarded.ip, 8080), sock(other.ip, 8080));
+    let _servers = [Server::start(&guarded.netns, inward, "g"), Server::start(&other.netns, outward, "o")];
+    let mut opened = world.in_pod(&guarded, || talk(outward).unwrap());
+    let mut accepted = world.in_pod(&other, || talk(inward).unwrap());
+    let folder = guarded.netns.parent().unwrap();
+    let datapath = world.nodes[0].datapath();
+    let stands = kernel::sockets::connections(folder, &[guarded.ip].into());
+    // Other tests may have pods with the same addresses on this machine.
+    assert!(stands.len() >= 2, "{stands:?}");
+    let generation = datapath.observe_policy().unwrap().generation;
+    datapath.remember(&stands, generation).unwrap();
+    guard(&mut world, &guarded, Ruleset { number: 1, ingress: true, egress: false, rules: Vec::new() }, &[]);
+    opened.echo(10_000).unwrap();
+    accepted.stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    accepted.stream.write_all(b"hello").unwrap();
+    let answer = accepted.stream.read(&mut [0; 8]);
+    assert!(answer.is_err(), "still answered: {answer:?}");
+}
