@@ -5,3 +5,4 @@ pub mod balance;
 mod node;
 pub mod packet;
 pub mod service;
+pub mod uplink;

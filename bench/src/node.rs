@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use datapath::Local;
 use kernel::netlink::{Netlink, PeerPlace, Veth};
-use kernel::{Datapath, Options, PodLink, cgroup, mount, netns};
+use kernel::{Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
 
 /// A node with the data plane open.
 pub struct Node {
@@ -34,6 +34,11 @@ struct Leftovers {
 impl Node {
     /// Makes a node with an uplink to nowhere.
     pub fn new() -> Result<Node> {
+        Node::with(LoadBalancing::default())
+    }
+
+    /// The same with another way to backends on other nodes.
+    pub fn with(load_balancing: LoadBalancing) -> Result<Node> {
         let prefix = format!("gnb{}", std::process::id());
         let dir = std::env::temp_dir().join(&prefix);
         let mut left = Leftovers { prefix: prefix.clone(), namespaces: Vec::new(), dir: dir.clone() };
@@ -58,6 +63,7 @@ impl Node {
             uplink: "eth0".into(),
             node_ips: vec![ip],
             gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
+            load_balancing,
         };
         let datapath = Datapath::open(options.clone())?;
         let local = Local {
@@ -70,6 +76,16 @@ impl Node {
             config: datapath.config(),
         };
         Ok(Node { datapath, local, options, home: own_cgroup()?, pods: 0, left })
+    }
+
+    /// The node's namespace.
+    pub fn netns(&self) -> &Path {
+        &self.options.netns
+    }
+
+    /// Where its maps are pinned.
+    pub fn pins(&self) -> PathBuf {
+        self.options.pin_dir.join(abi::SCHEMA)
     }
 
     /// Attaches a new pod.

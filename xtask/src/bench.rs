@@ -12,6 +12,8 @@ pub enum What {
     Packet(Options),
     /// Nanoseconds a packet in the layer-4 balancer, by BPF_PROG_TEST_RUN
     Balance(Options),
+    /// Nanoseconds a packet in XDP on a cluster's uplink, by BPF_PROG_TEST_RUN
+    Uplink(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
     Service(Options),
     /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
@@ -38,6 +40,7 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     let (binary, Options { json }) = match what {
         What::Packet(options) => ("packet", options),
         What::Balance(options) => ("balance", options),
+        What::Uplink(options) => ("uplink", options),
         What::Service(options) => ("service", options),
         What::Api(options) => return api(options),
     };

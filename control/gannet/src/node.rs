@@ -38,6 +38,7 @@ pub fn run(arguments: &NodeDaemonArguments) -> anyhow::Result<()> {
             cluster_domain: joined.facts.cluster_domain,
             service_cidr: joined.facts.service_cidr,
             cluster_cidr: joined.facts.cluster_cidr,
+            load_balancing: node.load_balancing(),
             binary,
         };
         agent::run(config, shutdown).await.context("node daemon")

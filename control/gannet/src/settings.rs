@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use kernel::netlink::Netlink;
+use kernel::{LbMode, LoadBalancing, UplinkXdp};
 
 use crate::cli::DATA_DIR;
 use crate::store_place::StoreArguments;
@@ -67,6 +68,28 @@ pub struct NodeArguments {
     /// Name of the node's control group below `gannet/`
     #[arg(long, default_value = "node")]
     pub instance: String,
+    /// XDP on the uplink, for NodePorts and load-balancer addresses whose backend is on another node; auto takes a real device's driver
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    pub xdp: UplinkXdpArgument,
+    /// How such a backend is reached: with this node's address, or with the client's, which then is answered directly
+    #[arg(long, value_name = "MODE", default_value = "snat")]
+    pub lb_mode: LbModeArgument,
+}
+
+/// Where XDP runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UplinkXdpArgument {
+    Auto,
+    Native,
+    Generic,
+    Off,
+}
+
+/// How backends of other nodes are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LbModeArgument {
+    Snat,
+    Dsr,
 }
 
 /// More would have clients connect all the time.
@@ -116,10 +139,31 @@ impl NodeArguments {
         add("--node-ip", place.node_ip.to_string().into());
         add("--uplink", place.uplink.clone().into());
         add("--instance", self.instance.clone().into());
+        for (flag, value) in [("--xdp", self.xdp.to_possible_value()), ("--lb-mode", self.lb_mode.to_possible_value())]
+        {
+            if let Some(value) = value {
+                add(flag, value.get_name().into());
+            }
+        }
         if let Some(socket) = &self.cri_socket {
             add("--cri-socket", socket.clone().into());
         }
         words
+    }
+
+    /// The same for the data plane.
+    pub fn load_balancing(&self) -> LoadBalancing {
+        let xdp = match self.xdp {
+            UplinkXdpArgument::Auto => UplinkXdp::Auto,
+            UplinkXdpArgument::Native => UplinkXdp::Native,
+            UplinkXdpArgument::Generic => UplinkXdp::Generic,
+            UplinkXdpArgument::Off => UplinkXdp::Off,
+        };
+        let mode = match self.lb_mode {
+            LbModeArgument::Snat => LbMode::Snat,
+            LbModeArgument::Dsr => LbMode::Dsr,
+        };
+        LoadBalancing { xdp, mode }
     }
 
     /// Fills in what was not given: host name, default route's interface, its first address.

@@ -42,6 +42,8 @@ struct NodeLine {
     address: String,
     pod_cidr: String,
     version: String,
+    /// What the node says of its network.
+    network: String,
     /// The last epoch the node's kernel holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
@@ -148,8 +150,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn ready_condition(node: &Value) -> Option<&Value> {
-    node["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")
+fn condition<'a>(node: &'a Value, kind: &str) -> Option<&'a Value> {
+    node["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
 fn node_line(node: &Value, ledger: Option<&Value>) -> NodeLine {
@@ -159,9 +161,10 @@ fn node_line(node: &Value, ledger: Option<&Value>) -> NodeLine {
     let known = ledger.and_then(|ledger| ledger["nodes"].as_array());
     let held = known.into_iter().flatten().find(|held| held["name"] == name.as_str());
     NodeLine {
-        ready: ready_condition(node).is_some_and(|ready| ready["status"] == "True"),
+        ready: condition(node, "Ready").is_some_and(|ready| ready["status"] == "True"),
         address: internal.map(|address| text(&address["address"])).unwrap_or_default(),
         pod_cidr: text(&node["spec"]["podCIDR"]),
+        network: condition(node, "NetworkUnavailable").map(|found| text(&found["message"])).unwrap_or_default(),
         version: text(&node["status"]["nodeInfo"]["kubeletVersion"]),
         epoch: held.and_then(|held| held["epoch"].as_u64()),
         name,
@@ -169,8 +172,8 @@ fn node_line(node: &Value, ledger: Option<&Value>) -> NodeLine {
 }
 
 fn why_not_ready(node: &Value) -> String {
-    match ready_condition(node) {
-        Some(condition) => text(&condition["message"]),
+    match condition(node, "Ready") {
+        Some(found) => text(&found["message"]),
         None => "it has not reported yet".to_owned(),
     }
 }
@@ -195,6 +198,9 @@ fn print(report: &Report) {
             _ => "no epoch".to_owned(),
         };
         println!("node           {}  {state}  {}  {}  {}  {lag}", node.name, node.address, node.pod_cidr, node.version);
+        if let Some((_, uplink)) = node.network.split_once("uplink: ") {
+            println!("               from outside by {uplink}");
+        }
     }
     for workload in &report.workloads {
         println!(

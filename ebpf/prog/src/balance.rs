@@ -100,7 +100,7 @@ fn run(ctx: *mut xdp_md) -> u32 {
 }
 
 #[inline(always)]
-fn next_flow(frame: &mut Xdp) -> Option<()> {
+pub fn next_flow(frame: &mut Xdp) -> Option<()> {
     let state = LB_BENCH.get_ptr_mut(0)?;
     // SAFETY: measurements run on one CPU.
     let (number, mask, vips) = unsafe { ((*state)[0], (*state)[1], (*state)[2]) };

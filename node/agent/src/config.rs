@@ -34,6 +34,8 @@ pub struct Config {
     pub service_cidr: IpNet,
     /// Pod addresses of the whole cluster.
     pub cluster_cidr: IpNet,
+    /// XDP on the uplink, and how backends of other nodes are reached from outside.
+    pub load_balancing: kernel::LoadBalancing,
     /// The `gannet` binary, which containerd runs as CNI plugin.
     pub binary: PathBuf,
 }

@@ -94,6 +94,11 @@ impl Context {
         }
     }
 
+    /// What handles the uplink's packets, once it is known.
+    pub(crate) fn uplink(&self) -> Option<String> {
+        Some(self.network.get()?.status().uplink)
+    }
+
     /// What pods may use of the node.
     pub(crate) fn allocatable(&self) -> List {
         self.machine.allocatable()

@@ -177,6 +177,7 @@ async fn start_network(context: Arc<Context>, shutdown: CancellationToken) {
         cluster_domain: config.cluster_domain.clone(),
         service_cidr: config.service_cidr,
         cluster_cidr: config.cluster_cidr,
+        load_balancing: config.load_balancing,
     };
     loop {
         match Network::start(wanted.clone(), shutdown.clone()).await {

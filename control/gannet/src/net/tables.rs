@@ -121,6 +121,9 @@ pub async fn programs(cluster: &Cluster, arguments: &NetLookArguments) -> anyhow
             println!("{node:<16} {link:<26} {name:<15} {id:>6} {ifindex:>8} {runs:>12} {mean:>8}");
         }
     }
+    for (node, answer) in &answers {
+        println!("{node}: load balancing from outside by {}", text(answer, "uplink"));
+    }
     if !measured {
         println!("runs are counted while `sysctl kernel.bpf_stats_enabled=1` is set");
     }

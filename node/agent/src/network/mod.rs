@@ -58,6 +58,7 @@ pub struct NetworkConfig {
     pub cluster_domain: String,
     pub service_cidr: IpNet,
     pub cluster_cidr: IpNet,
+    pub load_balancing: kernel::LoadBalancing,
 }
 
 /// Why a network operation failed.
@@ -118,6 +119,8 @@ pub struct NetworkStatus {
     pub health_checks: Arc<BTreeMap<NonZeroU16, datapath::HealthCheck>>,
     /// The fabric stream is up.
     pub connected: bool,
+    /// What handles the uplink's packets, and how other nodes' backends are reached: `xdp-native, snat`.
+    pub uplink: String,
     /// Why the network is not ready (the Node's NetworkUnavailable message); `None` when pods can be attached.
     pub error: Option<String>,
 }

@@ -68,7 +68,11 @@ impl Plane {
             uplink: config.uplink.clone(),
             node_ips: vec![config.node_ip],
             gateway: IpAddr::V4(GATEWAY),
+            load_balancing: config.load_balancing,
         })?;
+        let uplink = format!("{}, {}", datapath.uplink_path(), config.load_balancing.mode);
+        tracing::info!(uplink, "load balancing from outside");
+        status.send_modify(|status| status.uplink = uplink);
         let observed = datapath.observe()?;
         let lease_file = config.data_dir.join("network.json");
         let mut leases = Leases::load(&lease_file)?;

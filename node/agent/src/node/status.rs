@@ -29,6 +29,8 @@ pub(super) struct Observed {
     pub(super) trouble: Option<String>,
     /// Why its network is not.
     pub(super) network: Option<String>,
+    /// What handles the uplink's packets.
+    pub(super) uplink: Option<String>,
     pub(super) images: Vec<v1::Image>,
     pub(super) low_memory: bool,
     pub(super) low_disk: bool,
@@ -56,6 +58,7 @@ pub(super) async fn observe(context: &Context) -> Observed {
         ),
         trouble,
         network,
+        uplink: context.uplink(),
         images: context.runtime.list_images().await.unwrap_or_default(),
         low_memory: available_memory().is_some_and(|bytes| bytes < MEMORY_FREE_BYTES),
         low_disk: disk.is_ok_and(|d| d.f_bavail * 100 < d.f_blocks * DISK_FREE_PERCENT),
@@ -161,7 +164,11 @@ fn bad(kind: &str, holds: bool, if_so: &str, if_not: &str) -> NodeCondition {
 
 fn network_condition(observed: &Observed) -> NodeCondition {
     match &observed.network {
-        None => condition("NetworkUnavailable", false, "FabricLive", "the data plane is programmed".to_owned()),
+        None => {
+            let uplink = observed.uplink.as_ref().map(|uplink| format!("; uplink: {uplink}")).unwrap_or_default();
+            let message = format!("the data plane is programmed{uplink}");
+            condition("NetworkUnavailable", false, "FabricLive", message)
+        }
         Some(why) => condition("NetworkUnavailable", true, "FabricNotLive", why.clone()),
     }
 }

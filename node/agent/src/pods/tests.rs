@@ -126,6 +126,7 @@ fn config(directory: &Path) -> Config {
         cluster_domain: "cluster.local".to_owned(),
         service_cidr: "10.96.0.0/16".parse().unwrap(),
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+        load_balancing: kernel::LoadBalancing::default(),
         binary: "/bin/true".into(),
     }
 }

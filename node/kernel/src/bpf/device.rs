@@ -5,7 +5,7 @@ use abi::program;
 use ipnet::IpNet;
 
 use super::links::Side;
-use super::{Datapath, Error, Options, sys};
+use super::{Datapath, Error, Options, UplinkPath, sys, uplink};
 use crate::netlink::{Link, Netlink};
 use crate::{mount, sysctl};
 
@@ -94,6 +94,7 @@ impl Devices {
             snat_min: self.snat.0,
             snat_max: self.snat.1,
             uplink_mac: mac,
+            lb_mode: options.load_balancing.mode.number(),
             node_cookie: self.cookie,
             events_per_s: EVENTS_PER_S,
             seed: if before.seed == 0 { fresh } else { before.seed },
@@ -103,17 +104,20 @@ impl Devices {
 }
 
 impl Datapath {
-    /// Brings all interface attachments up to date: the node's devices, and the pods that earlier processes attached.
-    pub(super) fn attach(&self, devices: &Devices) -> Result<(), Error> {
-        let (uplink, overlay) = (devices.uplink.index, devices.overlay.index);
+    /// Brings all interface attachments up to date: the node's devices, and the pods that earlier processes attached. Tells what the
+    /// uplink's packets meet first.
+    pub(super) fn attach(&self, devices: &Devices) -> Result<UplinkPath, Error> {
+        let (below, overlay) = (devices.uplink.index, devices.overlay.index);
         let links = &self.links;
         let place =
             |name: &'static str, index, side| links.attach_interface(name, self.object.program(name)?, index, side);
-        place(program::FROM_UPLINK, uplink, Side::Ingress)?;
-        place(program::TO_UPLINK, uplink, Side::Egress)?;
+        place(program::FROM_UPLINK, below, Side::Ingress)?;
+        place(program::TO_UPLINK, below, Side::Egress)?;
         place(program::FROM_OVERLAY, overlay, Side::Ingress)?;
         place(program::TO_OVERLAY, overlay, Side::Egress)?;
-        self.restore_pods()
+        self.restore_pods()?;
+        // Last, because it passes to tcx what it does not finish.
+        uplink::attach(links, &self.object, &devices.uplink, self.options.load_balancing.xdp)
     }
 }
 

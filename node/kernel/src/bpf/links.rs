@@ -125,6 +125,18 @@ impl Links {
         Ok(())
     }
 
+    /// Ends an attachment at once, and removes its pin. Absent is fine.
+    pub fn detach(&self, name: &str) -> Result<(), Error> {
+        match sys::get(&self.path(name)).and_then(|link| sys::link_detach(link.as_fd())) {
+            Ok(()) => tracing::info!(link = name, "detached"),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            // Its interface is gone already.
+            Err(e) if e.raw_os_error() == Some(nix::libc::EINVAL) => {}
+            Err(source) => return Err(Error::Link { what: "detach", name: name.to_owned(), source }),
+        }
+        self.remove(name)
+    }
+
     /// Removes a pin and with it the attachment, if the interface has not taken it along. Absent is fine.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path(name);

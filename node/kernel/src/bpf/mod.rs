@@ -14,6 +14,7 @@ mod seen;
 mod standing;
 mod sys;
 mod table;
+mod uplink;
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -33,6 +34,7 @@ pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};
 pub use seen::{MapFill, ProgramUse, Seen, namespaces, now_s};
 pub use table::{Plain, Raw};
+pub use uplink::{LbMode, LoadBalancing, UplinkPath, UplinkXdp};
 
 use crate::netlink::{self, Netlink};
 use crate::{cgroup, mount, netns, sysctl};
@@ -104,6 +106,7 @@ pub struct Options {
     pub node_ips: Vec<IpAddr>,
     /// Address on `lo` that pods have as gateway and where the node's DNS listens.
     pub gateway: IpAddr,
+    pub load_balancing: LoadBalancing,
 }
 
 /// The tables and attachments of one node.
@@ -114,6 +117,7 @@ pub struct Datapath {
     links: Links,
     config: abi::Config,
     pod_mtu: u32,
+    uplink_path: UplinkPath,
     config_table: Table<u32, abi::Config>,
     services: Table<abi::ServiceKey, abi::ServiceValue>,
     /// Written by stores.
@@ -145,9 +149,10 @@ impl Datapath {
         if config_table.get(&0)? != Some(config) {
             config_table.put(&0, &config)?;
         }
-        let datapath = Datapath {
+        let mut datapath = Datapath {
             links: Links::new(link_dir),
             pod_mtu: devices.pod_mtu,
+            uplink_path: UplinkPath::Tcx,
             config_table,
             config,
             services: Table::new(map::SERVICES, object::open_map(&pins, map::SERVICES)?),
@@ -162,7 +167,7 @@ impl Datapath {
             netlink,
             options,
         };
-        netns::run_in(&datapath.options.netns, || datapath.attach(&devices))??;
+        datapath.uplink_path = netns::run_in(&datapath.options.netns, || datapath.attach(&devices))??;
         datapath.restore_routes()?;
         datapath.links.attach_cgroup(&datapath.options.cgroup, |name| datapath.object.program(name))?;
         Ok(datapath)
@@ -171,6 +176,11 @@ impl Datapath {
     /// What [`Datapath::open`] wrote to the configuration table; part of the desired tables.
     pub fn config(&self) -> abi::Config {
         self.config
+    }
+
+    /// What handles the packets that come in by the uplink first.
+    pub fn uplink_path(&self) -> UplinkPath {
+        self.uplink_path
     }
 
     /// MTU of pods' interfaces.

@@ -69,6 +69,14 @@ impl Object {
             match program {
                 Program::SchedClassifier(p) => p.load().map_err(fail)?,
                 Program::CgroupSockAddr(p) => p.load().map_err(fail)?,
+                Program::Xdp(p) if name == abi::program::UPLINK => {
+                    // A node can do without it, and says so when it wants to attach it.
+                    if let Err(error) = p.load() {
+                        tracing::warn!(%error, "the XDP program of the uplink does not load");
+                        continue;
+                    }
+                }
+                // The balancer's are for `gannet lb` alone.
                 Program::Xdp(_) => continue,
                 other => return Err(Error::Kind { name: name.to_owned(), kind: format!("{:?}", other.prog_type()) }),
             }

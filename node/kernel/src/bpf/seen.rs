@@ -19,6 +19,10 @@ const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
+/// `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX`, and `BPF_XDP` of the attach types, which an XDP link does not tell.
+const LINK_XDP: u32 = 6;
+const LINK_TCX: u32 = 11;
+const ATTACH_XDP: u32 = 37;
 /// Entries read by one call when counting.
 const BATCH: u32 = 4096;
 
@@ -47,9 +51,9 @@ pub struct ProgramUse {
     pub link: String,
     pub program: String,
     pub program_id: u32,
-    /// `BPF_TCX_*` or `BPF_CGROUP_*` number of the attach type.
+    /// `BPF_XDP`, `BPF_TCX_*` or `BPF_CGROUP_*` number of the attach type.
     pub attach_type: u32,
-    /// Interface, for tcx.
+    /// Interface, for tcx and XDP.
     pub ifindex: Option<u32>,
     /// Runs and nanoseconds in them: zero unless `kernel.bpf_stats_enabled` is 1.
     pub runs: u64,
@@ -79,9 +83,11 @@ impl Seen {
         let read = |name: &str| {
             let link: bpf_link_info = sys::link_info(sys::get(&dir.join(name))?.as_fd())?;
             let program = sys::prog_info(sys::prog_by_id(link.prog_id)?.as_fd())?;
-            // SAFETY: the union holds plain integers; which of them count follows from the link's type (BPF_LINK_TYPE_TCX is 11).
+            // SAFETY: the union holds plain integers; which of them count follows from the link's type.
             let (ifindex, attach_type) = unsafe {
-                if link.type_ == 11 {
+                if link.type_ == LINK_XDP {
+                    (Some(link.__bindgen_anon_1.xdp.ifindex), ATTACH_XDP)
+                } else if link.type_ == LINK_TCX {
                     let tcx = link.__bindgen_anon_1.tcx;
                     (Some(tcx.ifindex), tcx.attach_type)
                 } else {

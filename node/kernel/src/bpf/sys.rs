@@ -224,6 +224,12 @@ pub fn link_update(link: BorrowedFd<'_>, prog: BorrowedFd<'_>) -> io::Result<()>
     bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
+/// Ends a link's attachment before its last reference goes.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = raw(link);
+    bpf(BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
 pub fn prog_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = ById { id, ..ById::default() };
     bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(owned)

@@ -110,10 +110,18 @@ pub const TRIALS: &[Trial] = &[
         "modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ",
         devices::fair_queue,
     ),
-    optional("XDP in veth's driver", "packets are handled at tcx, as everywhere today", OTHER_KERNEL, devices::xdp),
-    optional("XDP fragments", "XDP cannot take packets of several pages", "use Linux 5.18 or newer", |_| {
-        programs::xdp(programs::FRAGMENTS).map(drop)
-    }),
+    optional(
+        "XDP in veth's driver",
+        "`--xdp native` does not work on veth pairs; tcx handles the packets",
+        OTHER_KERNEL,
+        devices::xdp,
+    ),
+    optional(
+        "XDP fragments",
+        "XDP cannot take packets of several pages, as everywhere today",
+        "use Linux 5.18 or newer",
+        |_| programs::xdp(programs::FRAGMENTS).map(drop),
+    ),
     optional("BPF ring buffer", "events cannot be streamed from the data plane", "use Linux 5.8 or newer", |_| {
         programs::map(programs::RING_BUFFER, 0, 0, 4096, 0).map(drop)
     }),
@@ -132,7 +140,7 @@ pub const TRIALS: &[Trial] = &[
     optional("bpf_sk_assign", "packets cannot be handed to a chosen socket", "use Linux 5.7 or newer", |_| {
         programs::helper(programs::CLASSIFIER, 0, 124)
     }),
-    optional("bpf_fib_lookup", "XDP cannot ask for routes", "use Linux 4.18 or newer", |_| {
+    optional("bpf_fib_lookup", "no XDP on the uplink: tcx handles NodePorts alone", "use Linux 4.18 or newer", |_| {
         programs::helper(programs::XDP, 0, 69)
     }),
     optional("bpf_loop", "loops of programs are short", "use Linux 5.17 or newer", |_| {

@@ -13,3 +13,4 @@ mod node_port;
 mod pods;
 mod policy;
 mod services;
+mod uplink;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use datapath::{Dns, Local, Observed, State, policy};
 use ipnet::IpNet;
 use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
-use kernel::{Attached, Datapath, Options, PodLink, cgroup, mount, netns};
+use kernel::{Attached, Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
 use wire::fabric::{Delta, Endpoint, EndpointPort, EndpointState, Node as NodeRecord, Protocol, Service, ServicePort};
 
 /// Gateway of pods, as everywhere in Gannet.
@@ -25,6 +25,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub struct World {
     pub nodes: Vec<Node>,
     pub outside: PathBuf,
+    /// Where the bridge is.
+    pub underlay: PathBuf,
     pub state: State,
     prefix: String,
     namespaces: Vec<String>,
@@ -69,6 +71,7 @@ impl World {
         let mut world = World {
             nodes: Vec::new(),
             outside: PathBuf::new(),
+            underlay: PathBuf::new(),
             state: State::default(),
             prefix,
             namespaces: Vec::new(),
@@ -80,6 +83,7 @@ impl World {
         let bridge = Netlink::in_netns(&underlay).unwrap();
         bridge.add_bridge("br0").unwrap();
         bridge.set_up("br0").unwrap();
+        world.underlay = underlay;
         world.outside = world.plug(&bridge, "outside", OUTSIDE);
         for index in 0..count {
             let ip = format!("10.89.0.{}", 10 + index);
@@ -122,6 +126,22 @@ impl World {
         };
         let attached = self.nodes[node].datapath().attach_pod(&link).unwrap();
         Pod { node, ip, netns, link, attached }
+    }
+
+    /// Opens a node's data plane again, otherwise.
+    pub fn reopen(&mut self, node: usize, load_balancing: LoadBalancing) {
+        let node = &mut self.nodes[node];
+        node.datapath = None;
+        node.options.load_balancing = load_balancing;
+        let again = Datapath::open(node.options.clone()).unwrap();
+        node.local.config = again.config();
+        node.observed = again.observe().unwrap();
+        node.datapath = Some(again);
+    }
+
+    /// Where a test keeps what goes with the world.
+    pub fn dir(&self) -> &Path {
+        self._dir.path()
     }
 
     /// Runs inside a namespace with sockets that belong to the node's cgroup, as those of its pods do.
@@ -180,6 +200,7 @@ impl World {
             uplink: "eth0".into(),
             node_ips: vec![ip],
             gateway: GATEWAY,
+            load_balancing: LoadBalancing::default(),
         };
         let datapath = Datapath::open(options.clone()).unwrap();
         let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();

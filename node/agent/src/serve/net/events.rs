@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use abi::event::{
     EVENT_DROP, HOOK_CONNECT, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_SENDMSG, HOOK_TO_OVERLAY,
-    HOOK_TO_POD, HOOK_TO_UPLINK,
+    HOOK_TO_POD, HOOK_TO_UPLINK, HOOK_UPLINK,
 };
 use abi::{Addr, Be16};
 use serde_json::{Value, json};
@@ -52,6 +52,7 @@ fn hook(number: u8) -> &'static str {
     match number {
         HOOK_FROM_POD => "from_pod",
         HOOK_TO_POD => "to_pod",
+        HOOK_UPLINK => "uplink",
         HOOK_FROM_UPLINK => "from_uplink",
         HOOK_TO_UPLINK => "to_uplink",
         HOOK_FROM_OVERLAY => "from_overlay",

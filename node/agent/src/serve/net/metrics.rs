@@ -51,6 +51,13 @@ pub(super) fn text(network: &Network) -> Result<String, Error> {
             key.scope
         ));
     }
+    line(format_args!(
+        "# HELP gannet_datapath_uplink_info What meets the uplink's packets first, and how other nodes' backends are reached."
+    ));
+    line(format_args!("# TYPE gannet_datapath_uplink_info gauge"));
+    let uplink = network.status().uplink;
+    let (path, mode) = uplink.split_once(", ").unwrap_or((&uplink, ""));
+    line(format_args!("gannet_datapath_uplink_info{{path=\"{path}\",mode=\"{mode}\"}} 1"));
     line(format_args!("# HELP gannet_datapath_map_entries Entries in use."));
     line(format_args!("# TYPE gannet_datapath_map_entries gauge"));
     let maps = seen.maps()?;

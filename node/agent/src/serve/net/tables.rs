@@ -57,7 +57,7 @@ pub(super) fn programs(network: &Network) -> Result<Value, Error> {
             "verifiedInstructions": program.verified_instructions,
         })
     };
-    Ok(json!({"programs": programs.iter().map(line).collect::<Vec<_>>()}))
+    Ok(json!({"uplink": network.status().uplink, "programs": programs.iter().map(line).collect::<Vec<_>>()}))
 }
 
 /// `10.96.0.1:443`, or `*:30080` for a NodePort.
