@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use abi::{
-    Addr, BACKEND_ALIVE, Backend, Be16, Config, FlowKey, FlowValue, IPPROTO_TCP, PodValue, ROUTE_LOCAL_PODS,
-    ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue, SCOPE_CLUSTER, SCOPE_NODE_PORT, ServiceKey,
-    ServiceValue, VethValue, map, program,
+    Addr, BACKEND_ALIVE, Backend, Be16, Config, FlowKey, IPPROTO_TCP, PodValue, ROUTE_LOCAL_PODS, ROUTE_OVERLAY,
+    ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue, SCOPE_CLUSTER, SCOPE_NODE_PORT, ServiceKey, ServiceValue,
+    VethValue,
+    flow::{FLOW_BITS, FLOW_LINE, FlowRecord},
+    map, program,
 };
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -18,8 +20,11 @@ use aya::{
     maps::{Array, HashMap, MapData, lpm_trie},
     programs::{SchedClassifier, TestRunOptions},
 };
-use kernel::bpf::{Plain, Raw};
-use packet::host::{Spec, v4};
+use kernel::bpf::{Plain, Raw, now_s};
+use packet::{
+    flows::Made,
+    host::{FlowMemory, Spec, v4},
+};
 use serde::Serialize;
 
 /// Services in the table, as large clusters have them.
@@ -75,6 +80,11 @@ pub fn run() -> Result<Report> {
         classifier(&mut bpf, name)?.load().with_context(|| format!("cannot load {name}"))?;
     }
     fill(&mut bpf)?;
+    let flows = FlowMemory::new(FLOW_BITS, 0);
+    loop_flow(&flows, (CLIENT, 50_001), [(BACKEND, 1), (SECOND, 3)])?;
+    loop_flow(&flows, (CLIENT, 50_001), [(REMOTE, 2), (REMOTE_SECOND, 4)])?;
+    loop_flow(&flows, (OUTSIDE, 50_001), [(BACKEND, 1), (SECOND, 3)])?;
+    write(&mut bpf, &flows)?;
 
     let plain = frame(CLIENT, BACKEND, 50_000, 8080, 0x10);
     let empty_ns = hot(&mut bpf, program::EMPTY, &plain, REPEATS)?.1;
@@ -85,7 +95,6 @@ pub fn run() -> Result<Report> {
     };
 
     // from_pod
-    loop_flow(&mut bpf, (CLIENT, 50_001), [(BACKEND, 1), (SECOND, 3)])?;
     let established = frame(CLIENT, BACKEND, 50_001, 8080, 0x10);
     add(
         program::FROM_POD,
@@ -94,7 +103,6 @@ pub fn run() -> Result<Report> {
         hot(&mut bpf, program::FROM_POD, &established, REPEATS)?,
         empty_ns,
     );
-    loop_flow(&mut bpf, (CLIENT, 50_001), [(REMOTE, 2), (REMOTE_SECOND, 4)])?;
     let established = frame(CLIENT, REMOTE, 50_001, 8080, 0x10);
     add(
         program::FROM_POD,
@@ -126,7 +134,6 @@ pub fn run() -> Result<Report> {
     add(program::FROM_POD, "new flow, masqueraded", MANY, cold(&mut bpf, program::FROM_POD, out)?, empty_single_ns);
 
     // from_uplink
-    loop_flow(&mut bpf, (OUTSIDE, 50_001), [(BACKEND, 1), (SECOND, 3)])?;
     let established = frame(OUTSIDE, BACKEND, 50_001, 8080, 0x10);
     add(
         program::FROM_UPLINK,
@@ -265,14 +272,30 @@ fn set<V: Plain + 'static>(bpf: &mut Ebpf, name: &str, index: u32, value: V) -> 
     Ok(Array::<&mut MapData, Raw<V>>::try_from(found)?.set(index, Raw(value), 0)?)
 }
 
-/// Records of two established flows, each of which turns its packet into one of the other.
-fn loop_flow(bpf: &mut Ebpf, client: (&str, u16), backends: [(&str, u32); 2]) -> Result<()> {
-    let (src, sport) = (v4(client.0), Be16::new(client.1));
+/// A client's flows to two backends, each of which turns its packet into one of the other.
+fn loop_flow(flows: &FlowMemory, client: (&str, u16), backends: [(&str, u32); 2]) -> Result<()> {
+    let (client, sport, dport) = (v4(client.0), Be16::new(client.1), Be16::new(8080));
     let (a, b) = (backends[0], backends[1]);
     for (from, (to, backend)) in [(a.0, b), (b.0, a)] {
-        let (dst, dport) = (v4(to), Be16::new(8080));
-        let key = FlowKey { src, dst: v4(from), sport, dport, proto: IPPROTO_TCP, pad: [0; 3] };
-        put(bpf, map::FLOWS, key, FlowValue { src, dst, sport, dport, backend, seen_s: 0, flags: 0 })?;
+        let forward = FlowKey { src: client, dst: v4(from), sport, dport, proto: IPPROTO_TCP, pad: [0; 3] };
+        let reply = FlowKey { src: v4(to), dst: client, sport: dport, dport: sport, ..forward };
+        ensure!(flows.establish(forward, reply, backend, now_s()) == Made::New, "the flow table takes a flow");
+    }
+    Ok(())
+}
+
+/// Writes what the flow table has into its maps.
+fn write(bpf: &mut Ebpf, flows: &FlowMemory) -> Result<()> {
+    let words = flows.words();
+    for (number, record) in (0..).zip(&words.records).filter(|(_, record)| **record != FlowRecord::default()) {
+        set(bpf, map::FLOWS, number, *record)?;
+    }
+    for (name, words) in [(map::FLOW_STATES, &words.states), (map::FLOW_INDEX, &words.index)] {
+        for (number, line) in (0..).zip(words.chunks_exact(FLOW_LINE as usize)) {
+            if line.iter().any(|word| *word != 0) {
+                set::<[u64; FLOW_LINE as usize]>(bpf, name, number, line.try_into()?)?;
+            }
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod event;
+pub mod flow;
 mod policy;
 
 pub use policy::{
@@ -106,6 +107,8 @@ pub mod map {
     pub const SLOTS: &str = "SLOTS";
     pub const BACKENDS: &str = "BACKENDS";
     pub const FLOWS: &str = "FLOWS";
+    pub const FLOW_STATES: &str = "FLOW_STATES";
+    pub const FLOW_INDEX: &str = "FLOW_INDEX";
     pub const AFFINITY: &str = "AFFINITY";
     pub const FRAGMENTS: &str = "FRAGMENTS";
     pub const PODS: &str = "PODS";
@@ -161,8 +164,6 @@ pub const MAX_CONNECTS: u32 = MAX_SERVICES;
 pub const MAX_SLOTS: u32 = 524_288;
 /// Entries of [`map::BACKENDS`] (ARRAY, mapped); index 0 is never a backend.
 pub const MAX_BACKENDS: u32 = 131_072;
-/// Entries of [`map::FLOWS`] (LRU_HASH).
-pub const MAX_FLOWS: u32 = 262_144;
 /// Entries of [`map::AFFINITY`] (LRU_HASH).
 pub const MAX_AFFINITY: u32 = 65_536;
 /// Entries of [`map::FRAGMENTS`] (LRU_HASH): datagrams whose later fragments may still come.
@@ -222,7 +223,7 @@ pub const BACKEND_LOCAL: u8 = 2;
 /// Terminating: established flows only.
 pub const BACKEND_DRAINING: u8 = 4;
 
-/// A transport five-tuple as it stands in the packet; key of [`map::FLOWS`]. For ICMP echo both ports hold the identifier.
+/// A transport five-tuple as it stands in the packet. For ICMP echo both ports hold the identifier.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
@@ -233,33 +234,6 @@ pub struct FlowKey {
     pub proto: u8,
     pub pad: [u8; 3],
 }
-
-/// Value of [`map::FLOWS`]: the tuple to rewrite a matching packet to. Each translated connection has two records,
-/// one a direction.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowValue {
-    pub src: Addr,
-    pub dst: Addr,
-    pub sport: Be16,
-    pub dport: Be16,
-    /// Backend id, 0 if the flow is only masqueraded.
-    pub backend: u32,
-    /// Coarse monotonic seconds of the last packet that refreshed the record.
-    pub seen_s: u32,
-    /// `FLOW_*` bits.
-    pub flags: u32,
-}
-
-/// The record rewrites replies (it was made by the forward direction).
-pub const FLOW_REPLY: u32 = 1;
-/// A FIN or RST was seen.
-pub const FLOW_CLOSING: u32 = 2;
-/// Replies leave by the uplink to a client outside.
-pub const FLOW_EXTERNAL: u32 = 4;
-/// Packets go to the backend's node as they came, with the backend named beside them; that node translates, and answers the client
-/// itself ([`LB_DSR`]).
-pub const FLOW_DIRECT: u32 = 8;
 
 /// Key of [`map::FRAGMENTS`]: one fragmented datagram as it stands in the packet (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[repr(C)]
@@ -473,12 +447,14 @@ pub enum Counter {
     DropBackendGone = 17,
     /// The kernel refused an operation on the packet (set a tunnel key, enlarge the linear part).
     DropKernel = 18,
-    /// The flow table took no record.
+    /// The flow table took no record: all that it may use are of living connections.
     DropFlowTable = 19,
     /// No policy of the receiving pod allows it.
     DropPolicyIngress = 20,
     /// No policy of the sending pod allows it.
     DropPolicyEgress = 21,
+    /// A new flow took the record of one that nobody had answered: the table is full, or flooded.
+    FlowReplaced = 22,
     /// The client is in none of the Service's source ranges.
     DropSource = 31,
     /// Larger than the path after the outer header was added, and not to be fragmented.
@@ -498,7 +474,6 @@ const _: () = {
     assert!(size_of::<ServiceValue>() == 20);
     assert!(size_of::<Backend>() == 20);
     assert!(size_of::<FlowKey>() == 40);
-    assert!(size_of::<FlowValue>() == 48);
     assert!(size_of::<AffinityKey>() == 20);
     assert!(size_of::<AffinityValue>() == 8);
     assert!(size_of::<PodValue>() == 20);

@@ -1,27 +1,24 @@
-//! Flow records: two for each translated connection, made together by the first packet of the forward direction.
+//! The life of a translated connection: its first packet makes a record, packets of both directions keep it, its end shortens it.
 
 use abi::{
-    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FLOW_CLOSING, FLOW_REPLY, FlowKey,
-    FlowValue, IPPROTO_TCP, IPPROTO_UDP,
+    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FlowKey, IPPROTO_TCP,
+    flow::{FLOW_DIRECT, STATE_FIN_OPENER, STATE_FIN_OTHER, STATE_REPLIED, STATE_RESET, STATE_SURE},
 };
 
+pub use crate::flows::{OTHER_IDLE_S, TCP_IDLE_S, UDP_IDLE_S};
 use crate::{
     Scratch, Tables,
+    flows::{self, Flow, Made},
     nat::{difference, reverse},
-    parse::{Kind, Packet},
+    parse::{Kind, Packet, TCP_FIN, TCP_RST},
     service,
 };
 
 /// A record is written again when it was last seen this many seconds ago.
 pub const REFRESH_S: u32 = 8;
-/// Idle times after which a record may be taken over (RFC 5382 section 5, RFC 4787 section 4.3, RFC 5508 section 3.2).
-pub const TCP_IDLE_S: u32 = 7_440;
-pub const UDP_IDLE_S: u32 = 120;
-pub const OTHER_IDLE_S: u32 = 60;
-/// The same once a FIN or RST was seen.
-pub const CLOSING_IDLE_S: u32 = 10;
-/// Source ports tried for a new translation before the packet is dropped.
-pub const PORT_TRIES: u32 = 32;
+/// Source ports tried for a new translation before the packet is dropped. With 95 % of the ports toward a destination in use the
+/// twentieth is free on average, and one flow in 10^11 finds none.
+pub const PORT_TRIES: u32 = 512;
 
 /// What a record says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub enum Found {
     Gone,
 }
 
-/// Finds the record of a packet, refreshes it and notes the end of the connection.
+/// Finds the record of a packet, refreshes it and notes how far the connection is.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
     let p = &s.packet;
@@ -42,44 +39,65 @@ pub fn find<T: Tables>(t: &T, s: &mut Scratch) -> Found {
         return Found::New;
     }
     let now = t.now_s();
-    let age = now.wrapping_sub(s.to.seen_s);
-    if s.to.flags & FLOW_REPLY == 0 {
-        match judge(t, p, &s.to, &mut s.backend, age) {
-            Found::Use => {}
-            Found::Gone => return Found::Gone,
-            Found::New => {
-                forget(t, s);
-                return Found::New;
-            }
-        }
+    let found = judge(t, p, &s.to, &mut s.backend, now);
+    match found {
+        Found::Use => note(t, p, &mut s.to, now),
+        Found::Gone => {}
+        Found::New => forget(t, s),
     }
-    let closing = p.is_closing() && s.to.flags & FLOW_CLOSING == 0;
-    if closing || age >= REFRESH_S {
-        s.to.seen_s = now;
-        if closing {
-            s.to.flags |= FLOW_CLOSING;
-        }
-        t.set_flow(&p.tuple, &s.to);
-        if closing {
-            reverse(&mut s.key, &s.to, p.tuple.proto);
-            if t.flow(&s.key, &mut s.back) {
-                s.back.flags |= FLOW_CLOSING;
-                s.back.seen_s = now;
-                t.set_flow(&s.key, &s.back);
-            }
-        }
-    }
-    Found::Use
+    found
 }
 
-/// Whether a record of the forward direction still holds.
+/// Whether a packet is an answer of a translated flow; [`Scratch::to`] is then what it becomes.
 #[inline(always)]
-fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, b: &mut Backend, age_s: u32) -> Found {
+pub fn answered<T: Tables>(t: &T, s: &mut Scratch) -> bool {
+    let p = &s.packet;
+    if !t.flow(&p.tuple, &mut s.to) || !s.to.is_reply() {
+        return false;
+    }
+    let now = t.now_s();
+    if is_stale(p, &s.to, now) {
+        return false;
+    }
+    note(t, p, &mut s.to, now);
+    true
+}
+
+/// Whether a packet is too late for its record. A segment of an open connection never is: as long as nobody needed its record, the
+/// connection goes on.
+#[inline(always)]
+fn is_stale(p: &Packet, flow: &Flow, now: u32) -> bool {
+    flows::is_over(flow.state, now) && (p.tuple.proto != IPPROTO_TCP || p.is_syn())
+}
+
+/// Writes the record's state if the packet says something new.
+#[inline(always)]
+fn note<T: Tables>(t: &T, p: &Packet, flow: &mut Flow, now: u32) {
+    let fin = p.tcp & TCP_FIN != 0;
+    let mut marks = if p.tcp & TCP_RST != 0 { STATE_RESET } else { 0 };
+    if flow.is_reply() {
+        marks |= STATE_REPLIED | if fin { STATE_FIN_OTHER } else { 0 };
+    } else {
+        // Answers of a direct flow do not come by here.
+        if (flow.state & STATE_REPLIED != 0 || flow.flags & FLOW_DIRECT != 0) && !p.is_syn() {
+            marks |= STATE_SURE;
+        }
+        marks |= if fin { STATE_FIN_OPENER } else { 0 };
+    }
+    if marks & !flow.state != 0 || flows::age_s(flow.state, now) >= REFRESH_S {
+        flows::touch(t, flow, marks, now);
+    }
+}
+
+/// Whether a record still holds for a packet.
+#[inline(always)]
+fn judge<T: Tables>(t: &T, p: &Packet, flow: &Flow, b: &mut Backend, now: u32) -> Found {
     let syn = p.is_syn();
-    if syn && flow.flags & FLOW_CLOSING != 0 {
+    let closing = flow.state & (STATE_FIN_OPENER | STATE_FIN_OTHER | STATE_RESET) != 0;
+    if is_stale(p, flow, now) || !flow.is_reply() && syn && closing {
         return Found::New;
     }
-    if flow.backend == 0 {
+    if flow.is_reply() || flow.backend == 0 {
         return Found::Use;
     }
     // A number may have been given to another backend since.
@@ -91,18 +109,17 @@ fn judge<T: Tables>(t: &T, p: &Packet, flow: &FlowValue, b: &mut Backend, age_s:
     if !alive && tcp && !syn {
         return Found::Gone;
     }
-    if !alive || draining && syn || !tcp && age_s > UDP_IDLE_S {
+    if !alive || draining && syn {
         return Found::New;
     }
     Found::Use
 }
 
-/// Takes away the record that was found, in both directions.
+/// Ends the flow that was found.
 #[inline(always)]
-pub fn forget<T: Tables>(t: &T, s: &mut Scratch) {
-    reverse(&mut s.key, &s.to, s.packet.tuple.proto);
-    t.remove_flow(&s.key);
-    t.remove_flow(&s.packet.tuple);
+pub fn forget<T: Tables>(t: &T, s: &Scratch) {
+    // If it had a packet meanwhile, it goes on, and a new flow with its tuple has to wait.
+    t.end_flow(s.to.number, s.to.state);
 }
 
 /// Where a new flow is to go.
@@ -114,121 +131,124 @@ pub struct Target {
     pub backend: u32,
     /// New source address, [`Addr::ANY`] to keep the packet's.
     pub snat: Addr,
-    /// `FLOW_*` bits for both records.
+    /// `FLOW_*` bits.
     pub flags: u32,
     /// The source port comes from the node's range; else the packet's own is tried first.
     pub from_range: bool,
 }
 
 /// Whether answers to a packet that nothing translates would be taken for those of a translated flow: the client's port serves, or
-/// has just served, for a Service with the same backend. Such a connection needs records of its own.
+/// has just served, for a Service with the same backend. Such a connection needs a record of its own.
 #[inline(always)]
-pub fn is_answer_taken<T: Tables>(t: &T, p: &Packet, key: &mut FlowKey, found: &mut FlowValue) -> bool {
+pub fn is_answer_taken<T: Tables>(t: &T, p: &Packet, key: &mut FlowKey, found: &mut Flow) -> bool {
     key.src = p.tuple.dst;
     key.dst = p.tuple.src;
     key.sport = p.tuple.dport;
     key.dport = p.tuple.sport;
     key.proto = p.tuple.proto;
-    t.flow(key, found) && found.flags & FLOW_REPLY != 0
+    t.flow(key, found) && found.is_reply()
 }
 
-/// Makes both records of a new flow to [`Scratch::target`]; [`Scratch::to`] is what the packet is to be rewritten to. If it cannot,
+/// Makes the record of a new flow to [`Scratch::target`]; [`Scratch::to`] is what the packet is to be rewritten to. If it cannot,
 /// [`Scratch::refused`] says why.
 #[inline(always)]
-pub fn open<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch) -> bool {
+pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> bool {
     let (tuple, target) = (&s.packet.tuple, &s.target);
-    let (proto, echo) = (tuple.proto, s.packet.kind == Kind::Echo);
-    let now = t.now_s();
     s.to.src = if difference(&target.snat, &Addr::ANY) == 0 { tuple.src } else { target.snat };
     s.to.dst = target.dst;
     s.to.sport = tuple.sport;
     s.to.dport = target.dport;
     s.to.backend = target.backend;
-    s.to.seen_s = now;
+    s.to.way = 0;
     s.to.flags = target.flags;
-    s.back.src = tuple.dst;
-    s.back.dst = tuple.src;
-    s.back.sport = tuple.dport;
-    s.back.dport = tuple.sport;
-    s.back.backend = target.backend;
-    s.back.seen_s = now;
-    s.back.flags = target.flags | FLOW_REPLY;
+    s.draft.keys[0] = *tuple;
+    s.draft.backend = target.backend;
+    s.draft.flags = target.flags;
     if difference(&s.to.src, &s.to.dst) == 0 {
         // Only a forged source does: a pod that is its own backend gets another one.
         s.refused = Counter::DropSpoofed;
         return false;
     }
-    let fixed = s.packet.kind != Kind::Ports && !echo;
-    if fixed && target.dport != tuple.dport {
-        s.refused = Counter::DropUnsupported;
-        return false;
-    }
-    let from_range = target.from_range;
-    let start = service::hash(tuple, cfg.seed ^ 0x5bd1_e995);
-    let range = (cfg.snat_max as u32).wrapping_sub(cfg.snat_min as u32).wrapping_add(1) & 0xffff;
-    for i in 0..PORT_TRIES {
-        if i > 0 && fixed {
-            break;
-        }
-        if (from_range || i > 0) && !fixed {
-            // Each try steps by the golden ratio of 2^32, so that the tries spread evenly over the range.
-            let number = start.wrapping_add(i.wrapping_mul(0x9e37_79b9));
-            let offset = ((number as u64).wrapping_mul(range as u64) >> 32) as u32;
-            s.to.sport = Be16::new((cfg.snat_min as u32).wrapping_add(offset) as u16);
-            if echo {
-                s.to.dport = s.to.sport;
-            }
-        }
-        reverse(&mut s.key, &s.to, proto);
-        if claim(t, s, now) {
-            if t.set_flow(&s.packet.tuple, &s.to) {
-                t.count(Counter::NewFlow);
-                return true;
-            }
-            t.remove_flow(&s.key);
-            s.refused = Counter::DropFlowTable;
-            return false;
+    let now = t.now_s();
+    let mut number = 0;
+    while number < PORT_TRIES {
+        match t.attempt(s, number, now) {
+            Attempt::Next => number += 1,
+            Attempt::Done => return true,
+            Attempt::Refused => return false,
         }
     }
     s.refused = Counter::DropNoNatPort;
     false
 }
 
-/// Takes the reply tuple `s.key` for `s.back`, unless a living flow has it.
-#[inline(always)]
-fn claim<T: Tables>(t: &T, s: &mut Scratch, now: u32) -> bool {
-    if t.add_flow(&s.key, &s.back) {
-        return true;
-    }
-    let (old, back) = (&mut s.old, &s.back);
-    if !t.flow(&s.key, old) {
-        return false;
-    }
-    let apart = difference(&old.dst, &back.dst)
-        | difference(&old.src, &back.src)
-        | (old.dport.0 ^ back.dport.0) as u32
-        | (old.sport.0 ^ back.sport.0) as u32
-        | (old.flags ^ back.flags) & FLOW_REPLY;
-    if apart != 0 {
-        if now.wrapping_sub(old.seen_s) <= idle_s(old, s.key.proto) {
-            return false;
-        }
-        reverse(&mut s.other, old, s.key.proto);
-        t.remove_flow(&s.other);
-    }
-    t.set_flow(&s.key, back)
+/// What came of one source port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Done,
+    /// The reply's tuple is taken.
+    Next,
+    /// For the reason in [`Scratch::refused`].
+    Refused,
 }
 
-/// Seconds without a packet after which a record is over.
+/// Tries the source port of a number for the new flow of [`open`].
 #[inline(always)]
-pub fn idle_s(flow: &FlowValue, proto: u8) -> u32 {
-    if flow.flags & FLOW_CLOSING != 0 {
-        CLOSING_IDLE_S
-    } else if proto == IPPROTO_TCP {
-        TCP_IDLE_S
-    } else if proto == IPPROTO_UDP {
-        UDP_IDLE_S
-    } else {
-        OTHER_IDLE_S
+pub fn attempt<T: Tables>(t: &T, s: &mut Scratch, number: u32, now: u32) -> Attempt {
+    let tuple = &s.packet.tuple;
+    let echo = s.packet.kind == Kind::Echo;
+    if s.packet.kind == Kind::Ports || echo {
+        if s.target.from_range || number > 0 {
+            let Some(cfg) = t.config() else { return Attempt::Next };
+            s.to.sport = port(cfg, tuple, number);
+        }
+        if echo {
+            s.to.dport = s.to.sport;
+        }
+    } else if number > 0 {
+        s.refused = Counter::DropNoNatPort;
+        return Attempt::Refused;
+    } else if s.target.dport != tuple.dport {
+        s.refused = Counter::DropUnsupported;
+        return Attempt::Refused;
     }
+    reverse(&mut s.draft.keys[1], &s.to, tuple.proto);
+    // A look costs a tenth of an attempt.
+    if t.flow(&s.draft.keys[1], &mut s.other) && !flows::is_over(s.other.state, now) {
+        return if is_this(tuple, &s.other) { Attempt::Done } else { Attempt::Next };
+    }
+    s.refused = Counter::DropFlowTable;
+    match t.make_flow(&s.draft, now) {
+        Made::Taken => return Attempt::Next,
+        Made::Full => return Attempt::Refused,
+        Made::Known => return if t.flow(tuple, &mut s.to) { Attempt::Done } else { Attempt::Refused },
+        Made::Replaced => t.count(Counter::FlowReplaced),
+        Made::New => {}
+    }
+    t.count(Counter::NewFlow);
+    Attempt::Done
+}
+
+/// The port of a number from the node's range. All flows to one destination want a place in the same range: if their tries followed
+/// one another in a pattern, those of one would meet those of another again and again, so each is drawn anew.
+#[inline(always)]
+fn port(cfg: &Config, tuple: &FlowKey, number: u32) -> Be16 {
+    let mut drawn = service::hash(tuple, cfg.seed ^ 0x5bd1_e995).wrapping_add(number.wrapping_mul(0x9e37_79b9));
+    if number > 0 {
+        // MurmurHash3's finalizer.
+        drawn = (drawn ^ drawn >> 16).wrapping_mul(0x85eb_ca6b);
+        drawn = (drawn ^ drawn >> 13).wrapping_mul(0xc2b2_ae35);
+        drawn ^= drawn >> 16;
+    }
+    let range = (cfg.snat_max as u32).wrapping_sub(cfg.snat_min as u32).wrapping_add(1) & 0xffff;
+    let offset = ((drawn as u64).wrapping_mul(range as u64) >> 32) as u32;
+    Be16::new((cfg.snat_min as u32).wrapping_add(offset) as u16)
+}
+
+/// Whether a reply's record is that of the packet with this tuple: another CPU has made it just now.
+#[inline(always)]
+fn is_this(tuple: &FlowKey, reply: &Flow) -> bool {
+    let addresses = difference(&tuple.src, &reply.dst) | difference(&tuple.dst, &reply.src);
+    let ports = (tuple.sport.0 ^ reply.dport.0) | (tuple.dport.0 ^ reply.sport.0);
+    reply.is_reply() && addresses | ports as u32 == 0
 }

@@ -6,10 +6,10 @@
 //! and port. The other node opens the flow as if the packet had come in by its own uplink. So one node alone translates, fragments and
 //! errors go the same way, and two Services with one backend cannot collide here.
 
-use abi::{Addr, Be16, Config, Counter, FLOW_DIRECT, FLOW_REPLY, FlowValue, LB_DSR, ROUTE_NODE, ROUTE_OVERLAY};
+use abi::{Addr, Be16, Config, Counter, LB_DSR, ROUTE_NODE, ROUTE_OVERLAY, flow::FLOW_DIRECT};
 
 use crate::{
-    Buffer, Scratch, Tables, Verdict,
+    Buffer, Flow, Scratch, Tables, Verdict,
     nat::{self, difference},
     pipeline::Origin,
     route::{self, Hop},
@@ -23,8 +23,8 @@ pub fn vni(cfg: &Config) -> u32 {
 
 /// Whether packets of the flow, in the direction of this record, go so.
 #[inline(always)]
-pub fn is(flow: &FlowValue) -> bool {
-    flow.flags & (FLOW_DIRECT | FLOW_REPLY) == FLOW_DIRECT
+pub fn is(flow: &Flow) -> bool {
+    flow.flags & FLOW_DIRECT != 0 && !flow.is_reply()
 }
 
 /// Whether a new connection to a Service, whose backend's place is known, is to go so. A client that belongs to the cluster is not
@@ -41,7 +41,7 @@ pub fn applies<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) 
 
 /// Names the backend of [`Scratch::to`] beside the packet.
 #[inline(always)]
-pub fn mark<B: Buffer>(b: &mut B, to: &FlowValue) -> Option<()> {
+pub fn mark<B: Buffer>(b: &mut B, to: &Flow) -> Option<()> {
     b.set_word(0, to.dst.0[3])?;
     b.set_half(4, to.dport.0)
 }

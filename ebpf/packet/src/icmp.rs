@@ -3,10 +3,10 @@
 //!
 //! The transport checksum inside the quote stays as it is: most quotes are cut before it, and hosts do not verify it.
 
-use abi::{Addr, FlowKey, FlowValue, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
+use abi::{Addr, FlowKey, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
 
 use crate::{
-    Buffer, Scratch, Tables, checksum, direct, nat,
+    Buffer, Flow, Scratch, Tables, checksum, direct, nat,
     parse::{Kind, icmp_kind, join, split},
 };
 
@@ -60,7 +60,7 @@ pub fn quoted<B: Buffer>(b: &B, key: &mut FlowKey, off: usize, v6: bool) -> bool
 /// Rewrites the quote to what its sender knows; returns what the addresses and the ports add to the ICMP checksum. `key` is the
 /// quoted tuple turned round, `flow` its record.
 #[inline(always)]
-fn inside<B: Buffer>(b: &mut B, key: &FlowKey, flow: &FlowValue, quote: &Quote, v6: bool) -> Option<(u32, u32)> {
+fn inside<B: Buffer>(b: &mut B, key: &FlowKey, flow: &Flow, quote: &Quote, v6: bool) -> Option<(u32, u32)> {
     let addresses =
         checksum::add(checksum::diff_addr(&key.dst, &flow.dst, v6), checksum::diff_addr(&key.src, &flow.src, v6));
     if v6 {

@@ -14,6 +14,7 @@ pub mod buffer;
 pub mod checksum;
 pub mod conntrack;
 pub mod direct;
+pub mod flows;
 pub mod fragment;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
@@ -34,6 +35,7 @@ pub mod verdict;
 pub mod vxlan;
 
 pub use buffer::Buffer;
+pub use flows::{Cells, Flow};
 pub use scratch::Scratch;
 pub use steps::Steps;
 pub use tables::Tables;

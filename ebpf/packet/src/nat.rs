@@ -1,9 +1,9 @@
 //! Rewrites: a packet gets another tuple, and every checksum that covers it follows.
 
-use abi::{Addr, FlowKey, FlowValue, IPPROTO_TCP, IPPROTO_UDP, PodValue};
+use abi::{Addr, FlowKey, IPPROTO_TCP, IPPROTO_UDP, PodValue};
 
 use crate::{
-    Buffer, checksum,
+    Buffer, Flow, checksum,
     parse::{Kind, L3, Packet, Part, join},
     sctp,
 };
@@ -21,7 +21,7 @@ const V6_DST: usize = L3 + 24;
 /// Gives the packet the tuple of `to`. `None` if the packet ends before its headers do, or if its checksum cannot follow (other
 /// ports for a fragmented SCTP packet).
 #[inline(always)]
-pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<()> {
+pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &Flow) -> Option<()> {
     let from = &p.tuple;
     let pseudo = addresses(b, p, to)?;
     if p.part == Part::Later {
@@ -57,7 +57,7 @@ pub fn rewrite<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<()> {
 
 /// Replaces the addresses of the IP header; returns what that adds to the sum of the pseudo-header.
 #[inline(always)]
-fn addresses<B: Buffer>(b: &mut B, p: &Packet, to: &FlowValue) -> Option<u32> {
+fn addresses<B: Buffer>(b: &mut B, p: &Packet, to: &Flow) -> Option<u32> {
     let from = &p.tuple;
     let pseudo =
         checksum::add(checksum::diff_addr(&from.src, &to.src, p.v6), checksum::diff_addr(&from.dst, &to.dst, p.v6));
@@ -111,7 +111,7 @@ pub fn difference(a: &Addr, b: &Addr) -> u32 {
 
 /// Makes `key` the tuple with which packets in the other direction of a translated flow arrive.
 #[inline(always)]
-pub fn reverse(key: &mut FlowKey, to: &FlowValue, proto: u8) {
+pub fn reverse(key: &mut FlowKey, to: &Flow, proto: u8) {
     key.src = to.dst;
     key.dst = to.src;
     key.sport = to.dport;

@@ -1,8 +1,9 @@
 //! One function a hook: a packet in, a verdict out.
 
 use abi::{
-    Addr, Be16, Config, Counter, FLOW_DIRECT, FLOW_EXTERNAL, FLOW_REPLY, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY,
-    SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
+    Addr, Be16, Config, Counter, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, SCOPE_CLUSTER, SCOPE_EXTERNAL,
+    SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
+    flow::{FLOW_DIRECT, FLOW_EXTERNAL},
 };
 
 use crate::{
@@ -31,7 +32,7 @@ pub enum Origin {
 /// What becomes of the first packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// Records were made, [`Scratch::to`] is one.
+    /// To [`Scratch::target`], for which it needs a record.
     Translate,
     /// On to [`Scratch::place`] as it is.
     Plain,
@@ -143,7 +144,7 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
     match conntrack::find(t, s) {
         Found::Use => {}
         Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
-        Found::New => match b.first(t, s, Origin::Stack) {
+        Found::New => match first(b, t, s, Origin::Stack) {
             First::Translate => {}
             First::Plain | First::Pass => return Verdict::Pass,
             First::Drop => return Verdict::Drop(s.refused),
@@ -153,7 +154,7 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
         return Verdict::Drop(Counter::DropUnsupported);
     }
     // The receiver of an answer, and of what is only masqueraded, is where the kernel's route led already.
-    if s.to.flags & FLOW_REPLY != 0 || s.to.backend == 0 {
+    if s.to.is_reply() || s.to.backend == 0 {
         return Verdict::Pass;
     }
     route::find(t, &s.to.dst, &mut s.place);
@@ -199,7 +200,7 @@ fn answer<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
     if s.packet.kind == Kind::Error {
         return b.error(t, s);
     }
-    t.flow(&s.packet.tuple, &mut s.to) && s.to.flags & FLOW_REPLY != 0 && b.rewrite(s)
+    conntrack::answered(t, s) && b.rewrite(s)
 }
 
 /// The common path of everything that comes in: translate, then send on.
@@ -215,14 +216,14 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
             // The other node has chosen anew since.
             Found::Use if origin == Origin::Direct && !direct::is_same_backend(s) => {
                 conntrack::forget(t, s);
-                match b.first(t, s, origin) {
+                match first(b, t, s, origin) {
                     First::Translate => {}
                     First::Plain | First::Pass | First::Drop => return Verdict::Drop(s.refused),
                 }
             }
             Found::Use => {}
             Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
-            Found::New => match b.first(t, s, origin) {
+            Found::New => match first(b, t, s, origin) {
                 First::Translate => {}
                 First::Plain => {
                     if !policy::admit(b, t, s, origin, false) {
@@ -245,7 +246,7 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
     if !policy::admit(b, t, s, origin, true) {
         return Verdict::Drop(s.refused);
     }
-    let own = difference(&s.to.src, if s.packet.v6 { &cfg.node6 } else { &cfg.node4 }) == 0;
+    let own = route::is_own(cfg, &s.to.src);
     route::send(b, t, cfg, s, own)
 }
 
@@ -263,9 +264,9 @@ fn orphan<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> Verdict {
 
 /// The first packet of a flow: is it for a Service, and does its answer have to come back through here? If so, its records are made.
 #[inline(always)]
-pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
-    match choose(t, s, origin) {
-        First::Translate => open(t, s),
+fn first<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, origin: Origin) -> First {
+    match b.choose(t, s, origin) {
+        First::Translate => b.open(t, s, origin),
         other @ (First::Plain | First::Pass | First::Drop) => other,
     }
 }
@@ -273,9 +274,7 @@ pub fn first<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
 /// Makes the records of a flow whose [`Scratch::target`] is known.
 #[inline(always)]
 pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> First {
-    s.refused = Counter::DropNotReady;
-    let Some(cfg) = t.config() else { return First::Drop };
-    if !conntrack::open(t, cfg, s) {
+    if !conntrack::open(t, s) {
         return First::Drop;
     }
     if s.target.backend != 0 {
@@ -334,7 +333,7 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         Source::None => {
             let opens = origin == Origin::Pod && p.is_syn();
             let lands = matches!(s.place.hop, Hop::Pod | Hop::Remote | Hop::Node | Hop::Stack);
-            if !(opens && lands && conntrack::is_answer_taken(t, p, &mut s.key, &mut s.old)) {
+            if !(opens && lands && conntrack::is_answer_taken(t, p, &mut s.key, &mut s.other)) {
                 return plain(s, origin);
             }
         }

@@ -1,9 +1,10 @@
 //! Working memory of one packet. In BPF it is one CPU's element of a map, because the stack holds 512 bytes.
 
-use abi::{Backend, Counter, FlowKey, FlowValue, FragmentKey, RouteValue, ServiceValue, Source, VethValue};
+use abi::{Backend, Counter, FlowKey, FragmentKey, RouteValue, ServiceValue, Source, VethValue, flow::FlowRecord};
 
 use crate::{
     conntrack::Target,
+    flows::Flow,
     parse::{Packet, Unparsed},
     policy::Work,
     route::Place,
@@ -33,13 +34,12 @@ pub struct Scratch {
     pub refused: Counter,
     /// The tuple of the other direction.
     pub key: FlowKey,
-    /// What the packet is rewritten to: the record of its tuple.
-    pub to: FlowValue,
-    /// The record of the other direction.
-    pub back: FlowValue,
-    /// A record in the way, and the tuple of its other direction.
-    pub old: FlowValue,
-    pub other: FlowKey,
+    /// What the packet is rewritten to.
+    pub to: Flow,
+    /// A new flow's record.
+    pub draft: FlowRecord,
+    /// A flow in its way.
+    pub other: Flow,
     pub policy: Work,
     /// The way out at XDP.
     pub next_hop: NextHop,

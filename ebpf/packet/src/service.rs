@@ -68,14 +68,20 @@ fn slot<T: Tables>(t: &T, service: &ServiceValue, number: u32, backend: &mut Bac
 /// A number from the tuple, the same on every node with the same seed.
 #[inline(always)]
 pub fn hash(tuple: &FlowKey, seed: u32) -> u32 {
+    let h = wide_hash(tuple, seed);
+    (h ^ (h >> 32)) as u32
+}
+
+/// The same with all of its bits.
+#[inline(always)]
+pub fn wide_hash(tuple: &FlowKey, seed: u32) -> u64 {
     let (s, d) = (&tuple.src.0, &tuple.dst.0);
     let mut h = seed as u64 | 0x9e37_79b9_0000_0000;
     h = mix(h, s[0], s[1]);
     h = mix(h, s[2], s[3]);
     h = mix(h, d[0], d[1]);
     h = mix(h, d[2], d[3]);
-    h = mix(h, crate::parse::join(tuple.sport, tuple.dport), tuple.proto as u32);
-    (h ^ (h >> 32)) as u32
+    mix(h, crate::parse::join(tuple.sport, tuple.dport), tuple.proto as u32)
 }
 
 #[inline(always)]

@@ -30,10 +30,16 @@ pub trait Steps<T: Tables>: Buffer + Sized {
         nat::rewrite(self, &s.packet, &s.to).is_some()
     }
 
-    /// [`pipeline::first`].
+    /// [`pipeline::choose`].
     #[inline(always)]
-    fn first(&mut self, t: &T, s: &mut Scratch, origin: Origin) -> First {
-        pipeline::first(t, s, origin)
+    fn choose(&mut self, t: &T, s: &mut Scratch, origin: Origin) -> First {
+        pipeline::choose(t, s, origin)
+    }
+
+    /// [`pipeline::open`], and whatever is to be told of it.
+    #[inline(always)]
+    fn open(&mut self, t: &T, s: &mut Scratch, _origin: Origin) -> First {
+        pipeline::open(t, s)
     }
 
     /// [`policy::judge`].

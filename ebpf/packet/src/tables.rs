@@ -4,13 +4,19 @@
 //! more copy on a small stack, and its payload is undefined on the path without one, which the verifier sees.
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
-    FragmentValue, PodValue, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    PodValue, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue, flow::FlowRecord,
+};
+
+use crate::{
+    Scratch,
+    conntrack::{self, Attempt},
+    flows::{self, Cuts, Flow, Made},
 };
 
 /// The maps of [`abi::map`], and the clock. Shared by all CPUs, hence `&self` throughout; values are copies, because a
 /// reference into a map may change under the reader.
-pub trait Tables {
+pub trait Tables: Cuts {
     /// The node's configuration; `None` until it has been written.
     fn config(&self) -> Option<&Config>;
     /// Coarse monotonic seconds.
@@ -30,12 +36,27 @@ pub trait Tables {
     fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue>;
     fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue);
 
-    fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool;
-    /// Inserts or replaces; `false` if the table took it not.
-    fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool;
-    /// Inserts if there is none; `false` if there is one or the table took it not.
-    fn add_flow(&self, key: &FlowKey, value: &FlowValue) -> bool;
-    fn remove_flow(&self, key: &FlowKey);
+    /// [`flows::look`].
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey, found: &mut Flow) -> bool {
+        flows::look(self, key, found)
+    }
+    /// [`flows::make`].
+    #[inline(always)]
+    fn make_flow(&self, draft: &FlowRecord, now_s: u32) -> Made {
+        flows::make(self, draft, now_s)
+    }
+    /// [`flows::end`].
+    #[inline(always)]
+    fn end_flow(&self, number: u32, state: u64) -> bool {
+        flows::end(self, number, state)
+    }
+
+    /// [`conntrack::attempt`].
+    #[inline(always)]
+    fn attempt(&self, s: &mut Scratch, number: u32, now_s: u32) -> Attempt {
+        conntrack::attempt(self, s, number, now_s)
+    }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue);

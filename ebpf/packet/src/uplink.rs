@@ -9,7 +9,7 @@
 //! - whatever the kernel's routes do not send out by the uplink, to a neighbour that is known, within the path's MTU: the stack resolves
 //!   the one and cuts or refuses the other.
 
-use abi::{Addr, Config, Counter, FLOW_EXTERNAL, FLOW_REPLY, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, VXLAN_PORT};
+use abi::{Addr, Config, Counter, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, VXLAN_PORT, flow::FLOW_EXTERNAL};
 
 use crate::{
     Scratch, Steps, Tables,
@@ -17,7 +17,7 @@ use crate::{
     direct,
     nat::{self, difference},
     parse::{Kind, L3, Packet, Part},
-    pipeline::First,
+    pipeline::{First, Origin},
     route::{self, Hop},
     verdict::Fate,
     vxlan::{self, OUTER},
@@ -48,10 +48,6 @@ pub trait Wire<T: Tables>: Steps<T> {
     /// Asks the kernel's routes, as [`Scratch::next_hop`] says. `false` if it is not by the uplink, or the neighbour is not known, or the
     /// packet too large.
     fn next_hop(&mut self, s: &mut Scratch) -> bool;
-    /// [`crate::pipeline::choose`] for the uplink.
-    fn choose(&mut self, t: &T, s: &mut Scratch) -> First;
-    /// [`crate::pipeline::open`].
-    fn open(&mut self, t: &T, s: &mut Scratch) -> First;
 }
 
 /// One frame that came in by the uplink.
@@ -71,7 +67,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
         Found::Use => {}
         Found::New | Found::Gone if tunnelled => return Fate::Pass,
         Found::Gone => return Fate::Drop(Counter::DropBackendGone),
-        Found::New => match b.choose(t, s) {
+        Found::New => match b.choose(t, s, Origin::Uplink) {
             First::Translate => new = true,
             First::Plain | First::Pass => return Fate::Pass,
             First::Drop => return Fate::Drop(s.refused),
@@ -79,14 +75,13 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     }
     let (src, dst) = if new { (s.target.snat, s.target.dst) } else { (s.to.src, s.to.dst) };
     route::find(t, &dst, &mut s.place);
-    let own = if s.packet.v6 { &cfg.node6 } else { &cfg.node4 };
-    let (hop, own) = (s.place.hop, difference(&src, own) == 0);
+    let (hop, own) = (s.place.hop, route::is_own(cfg, &src));
     if hop == Hop::Remote && !tunnelled {
         return encapsulate(b, t, cfg, s, new);
     }
     let out = hop == Hop::Outside || hop == Hop::Node && own;
     // Through the tunnel come answers alone.
-    let answers = !new && s.to.flags & (FLOW_REPLY | FLOW_EXTERNAL) == FLOW_REPLY | FLOW_EXTERNAL;
+    let answers = !new && s.to.is_reply() && s.to.flags & FLOW_EXTERNAL != 0;
     if !out || tunnelled && !answers {
         return Fate::Pass;
     }
@@ -97,7 +92,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
         return Fate::Pass;
     }
     b.view(0);
-    if new && b.open(t, s) != First::Translate {
+    if new && b.open(t, s, Origin::Uplink) != First::Translate {
         return Fate::Drop(s.refused);
     }
     if !b.rewrite(s) {
@@ -122,7 +117,7 @@ fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
     if s.place.route.kind != ROUTE_OVERLAY || !node.is_v4() || !b.next_hop(s) || b.push().is_none() {
         return Fate::Pass;
     }
-    if new && b.open(t, s) != First::Translate {
+    if new && b.open(t, s, Origin::Uplink) != First::Translate {
         return Fate::Drop(s.refused);
     }
     b.view(OUTER);

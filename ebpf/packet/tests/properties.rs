@@ -2,25 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use abi::{Addr, FLOW_REPLY, FlowKey, FlowValue, IPPROTO_TCP, IPPROTO_UDP};
+use abi::{Addr, FlowKey, IPPROTO_TCP, IPPROTO_UDP};
 use packet::{
-    Verdict,
+    Flow, Tables as _, Verdict,
     host::{Dice, Frame, Hook, Memory, Spec, Step, apply, check, pod_mac, step, v4, world},
 };
 use proptest::prelude::*;
 
-fn reverse(to: &FlowValue, proto: u8) -> FlowKey {
-    FlowKey { src: to.dst, dst: to.src, sport: to.dport, dport: to.sport, proto, pad: [0; 3] }
-}
-
-/// Each record has its counterpart, which leads back to it; and no two flows share a reply tuple.
+/// Each tuple leads to its record, and no two living flows have one in common.
 fn pairs(m: &Memory) -> Result<(), TestCaseError> {
-    let flows = m.flows.borrow();
-    for (key, to) in flows.iter() {
-        let back = flows.get(&reverse(to, key.proto));
-        let Some(back) = back else { return Err(TestCaseError::fail(format!("{key:?} -> {to:?} has no counterpart"))) };
-        prop_assert_eq!(to.flags & FLOW_REPLY == 0, back.flags & FLOW_REPLY != 0, "{:?} -> {:?} / {:?}", key, to, back);
-        prop_assert_eq!(reverse(back, key.proto), *key);
+    let mut seen = BTreeSet::new();
+    for (number, record, _) in m.flows.flows() {
+        for (way, key) in (0..).zip(record.keys) {
+            let mut found = Flow::default();
+            prop_assert!(m.flow(&key, &mut found), "{:?} is not found", record);
+            prop_assert_eq!((found.number, found.way), (number, way));
+            let other = record.keys[way as usize ^ 1];
+            let to = FlowKey { src: other.dst, dst: other.src, sport: other.dport, dport: other.sport, ..key };
+            prop_assert_eq!(
+                FlowKey { src: found.src, dst: found.dst, sport: found.sport, dport: found.dport, ..key },
+                to
+            );
+            prop_assert!(seen.insert(key), "{:?} twice", key);
+        }
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use abi::{FlowValue, IPPROTO_SCTP};
+use abi::IPPROTO_SCTP;
 use packet::{
-    Scratch,
+    Flow, Scratch,
     host::{Dice, Frame, Spec, check, v4, v6},
     nat, parse,
 };
@@ -25,7 +25,7 @@ fn any_change_of_ports_in_any_packet() {
         let (mut frame, mut s) = (Frame(spec.build()), Scratch::default());
         assert_eq!(check(&frame.0), Ok(()));
         assert!(parse::parse(&frame, &mut s));
-        let to = FlowValue { src: addr(dst), dst: addr(src), sport, dport, ..FlowValue::default() };
+        let to = Flow { src: addr(dst), dst: addr(src), sport, dport, ..Flow::default() };
         assert_eq!(nat::rewrite(&mut frame, &s.packet, &to), Some(()));
         assert_eq!(check(&frame.0), Ok(()), "{spec:?}");
     }

@@ -1,8 +1,9 @@
 //! The maps, by the names of `abi::map`.
 
 use abi::{
-    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FlowValue, FragmentKey, FragmentValue, PodValue,
-    RouteValue, SeatValue, ServiceKey, ServiceValue, SocketValue, VethValue,
+    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, RouteValue,
+    SeatValue, ServiceKey, ServiceValue, SocketValue, VethValue,
+    flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -19,8 +20,14 @@ pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entri
 pub static SLOTS: Array<u32> = Array::with_max_entries(abi::MAX_SLOTS, BPF_F_MMAPABLE);
 #[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(abi::MAX_BACKENDS, BPF_F_MMAPABLE);
+/// The flow table's arrays are for mapping, which also puts each line of words into one cache line. The loader sets their sizes, and
+/// [`FLOW_TABLE_BITS`] with them.
 #[map]
-pub static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(abi::MAX_FLOWS, 0);
+pub static FLOWS: Array<FlowRecord> = Array::with_max_entries(flow_records(FLOW_BITS), BPF_F_MMAPABLE);
+#[map]
+pub static FLOW_STATES: Array<Line> = Array::with_max_entries(flow_state_lines(FLOW_BITS), BPF_F_MMAPABLE);
+#[map]
+pub static FLOW_INDEX: Array<Line> = Array::with_max_entries(flow_buckets(FLOW_BITS), BPF_F_MMAPABLE);
 #[map]
 pub static AFFINITY: LruHashMap<AffinityKey, AffinityValue> = LruHashMap::with_max_entries(abi::MAX_AFFINITY, 0);
 #[map]
@@ -59,3 +66,17 @@ pub static CONNECTIONS: LruHashMap<FlowKey, Connection> = LruHashMap::with_max_e
 pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[btf_map]
 pub static SOCKETS: SkStorage<SocketValue> = SkStorage::new();
+
+/// Words that the programs change by compare and swap.
+pub type Line = [u64; FLOW_LINE as usize];
+
+/// Logarithm of the number of records. Constant once the programs are loaded.
+#[unsafe(no_mangle)]
+static FLOW_TABLE_BITS: u32 = FLOW_BITS;
+
+/// Reads [`FLOW_TABLE_BITS`].
+#[inline(always)]
+pub fn flow_bits() -> u32 {
+    // SAFETY: a static is valid for reads; volatile because the loader may replace the value in the object.
+    unsafe { core::ptr::read_volatile(&raw const FLOW_TABLE_BITS) }
+}

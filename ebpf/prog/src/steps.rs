@@ -5,10 +5,17 @@
 
 use core::arch::asm;
 
-use abi::event::{EVENT_FLOW, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_UPLINK};
+use abi::{
+    FlowKey,
+    event::{EVENT_FLOW, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_UPLINK},
+    flow::FlowRecord,
+};
 use aya_ebpf::bindings::__sk_buff;
 use packet::{
-    Scratch, Steps, icmp, nat, parse,
+    Flow, Scratch, Steps,
+    conntrack::{self, Attempt},
+    flows::{self, Made},
+    icmp, nat, parse,
     pipeline::{self, First, Origin},
     policy::{self, Direction},
 };
@@ -54,21 +61,16 @@ extern "C" fn step_rewrite(skb: *mut __sk_buff) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step_first(origin: u32, now_s: u32) -> u32 {
+extern "C" fn step_choose(origin: u32, now_s: u32) -> u32 {
     let Some(s) = borrowed() else { return 3 };
     let origin = match origin {
         0 => Origin::Pod,
         1 => Origin::Uplink,
         2 => Origin::Overlay,
-        4 => Origin::Direct,
-        _ => Origin::Stack,
+        3 => Origin::Stack,
+        _ => Origin::Direct,
     };
-    match pipeline::first(&Maps { now_s }, s, origin) {
-        First::Translate => 0,
-        First::Plain => 1,
-        First::Pass => 2,
-        First::Drop => 3,
-    }
+    number(pipeline::choose(&Maps { now_s }, s, origin))
 }
 
 /// Tells user space of the packet in hand; `what` is of [`event::what`].
@@ -84,6 +86,173 @@ extern "C" fn step_judge(direction: u32, now_s: u32) -> u32 {
     let Some(s) = borrowed() else { return 0 };
     let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
     policy::judge(&Maps { now_s }, s, direction) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_open(now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 3 };
+    number(pipeline::open(&Maps { now_s }, s))
+}
+
+/// [`pipeline::open`].
+#[inline(always)]
+pub fn open(t: &Maps, s: &mut Scratch) -> First {
+    lend(s);
+    first(step_open(t.now_s))
+}
+
+/// A step's answer as a number, and back.
+#[inline(always)]
+pub fn number(first: First) -> u32 {
+    match first {
+        First::Translate => 0,
+        First::Plain => 1,
+        First::Pass => 2,
+        First::Drop => 3,
+    }
+}
+
+/// As above.
+#[inline(always)]
+pub fn first(number: u32) -> First {
+    match number {
+        0 => First::Translate,
+        1 => First::Plain,
+        2 => First::Pass,
+        _ => First::Drop,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_attempt(number: u32, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 2 };
+    match conntrack::attempt(&Maps { now_s }, s, number, now_s) {
+        Attempt::Done => 0,
+        Attempt::Next => 1,
+        Attempt::Refused => 2,
+    }
+}
+
+/// [`conntrack::attempt`].
+#[inline(always)]
+pub fn attempt(s: &mut Scratch, number: u32, now_s: u32) -> Attempt {
+    lend(s);
+    match step_attempt(number, now_s) {
+        0 => Attempt::Done,
+        1 => Attempt::Next,
+        _ => Attempt::Refused,
+    }
+}
+
+/// Memory of a value as the verifier is to see it in a signature: so many bytes.
+#[repr(C)]
+pub struct KeyMemory([u32; size_of::<FlowKey>() / 4]);
+/// As above.
+#[repr(C)]
+pub struct FlowMemory([u64; size_of::<Flow>().div_ceil(8)]);
+/// As above.
+#[repr(C)]
+pub struct DraftMemory([u32; size_of::<FlowRecord>() / 4]);
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_look(key: *const KeyMemory, found: *mut FlowMemory) -> u32 {
+    // SAFETY: null, or references that [`look`] was given.
+    let (key, found) = unsafe { (key.cast::<FlowKey>().as_ref(), found.cast::<Flow>().as_mut()) };
+    let (Some(key), Some(found)) = (key, found) else { return 0 };
+    flows::look(&Maps { now_s: 0 }, key, found) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_make(draft: *const DraftMemory, now_s: u32) -> u32 {
+    // SAFETY: null, or the reference that [`make`] was given.
+    let Some(draft) = (unsafe { draft.cast::<FlowRecord>().as_ref() }) else { return 4 };
+    match flows::make(&Maps { now_s }, draft, now_s) {
+        Made::New => 0,
+        Made::Replaced => 1,
+        Made::Taken => 2,
+        Made::Known => 3,
+        Made::Full => 4,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_end(number: u32, state: u64) -> u32 {
+    flows::end(&Maps { now_s: 0 }, number, state) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_claim(hash: u64, class: u64, now_s: u32) -> u32 {
+    flows::claim(&Maps { now_s }, hash, class, now_s)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_claim_line(line: u32, class: u64, now_s: u32) -> u64 {
+    flows::claim_line(&Maps { now_s }, line, class, now_s)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_rank(state: u64, now_s: u32) -> u32 {
+    flows::rank(state, now_s)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_take(number: u32, old: u64, class: u64, now_s: u32) -> u32 {
+    flows::take(&Maps { now_s }, number, old, class, now_s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_publish(hash: u64, number: u32, way: u32) -> u32 {
+    flows::publish(&Maps { now_s: 0 }, hash, number, way) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_is_alone(key: *const KeyMemory, number: u32, now_s: u32) -> u32 {
+    // SAFETY: null, or a reference.
+    let Some(key) = (unsafe { key.cast::<FlowKey>().as_ref() }) else { return 0 };
+    flows::is_alone(&Maps { now_s }, key, number, now_s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_gives_way(entry: u64, key: *const KeyMemory, number: u32, now_s: u32) -> u32 {
+    // SAFETY: null, or a reference.
+    let Some(key) = (unsafe { key.cast::<FlowKey>().as_ref() }) else { return 0 };
+    flows::gives_way(&Maps { now_s }, entry, key, number, now_s) as u32
+}
+
+/// [`flows::look`].
+#[inline(always)]
+pub fn look(key: &FlowKey, found: &mut Flow) -> bool {
+    flow_look((&raw const *key).cast(), (&raw mut *found).cast()) != 0
+}
+
+/// [`flows::make`].
+#[inline(always)]
+pub fn make(draft: &FlowRecord, now_s: u32) -> Made {
+    match flow_make((&raw const *draft).cast(), now_s) {
+        0 => Made::New,
+        1 => Made::Replaced,
+        2 => Made::Taken,
+        3 => Made::Known,
+        _ => Made::Full,
+    }
+}
+
+/// [`flows::end`].
+#[inline(always)]
+pub fn end(number: u32, state: u64) -> bool {
+    flow_end(number, state) != 0
 }
 
 impl Steps<Maps> for Skb {
@@ -106,24 +275,31 @@ impl Steps<Maps> for Skb {
     }
 
     #[inline(always)]
-    fn first(&mut self, t: &Maps, s: &mut Scratch, origin: Origin) -> First {
-        let (origin, hook) = match origin {
-            Origin::Pod => (0, HOOK_FROM_POD),
-            Origin::Uplink => (1, HOOK_FROM_UPLINK),
-            Origin::Overlay => (2, HOOK_FROM_OVERLAY),
-            Origin::Direct => (4, HOOK_FROM_OVERLAY),
-            Origin::Stack => (3, HOOK_TO_UPLINK),
+    fn choose(&mut self, t: &Maps, s: &mut Scratch, origin: Origin) -> First {
+        let origin = match origin {
+            Origin::Pod => 0,
+            Origin::Uplink => 1,
+            Origin::Overlay => 2,
+            Origin::Stack => 3,
+            Origin::Direct => 4,
         };
         lend(s);
-        match step_first(origin, t.now_s) {
-            0 => {
-                step_report(self.0, event::what(EVENT_FLOW, hook, 0));
-                First::Translate
-            }
-            1 => First::Plain,
-            2 => First::Pass,
-            _ => First::Drop,
+        first(step_choose(origin, t.now_s))
+    }
+
+    #[inline(always)]
+    fn open(&mut self, t: &Maps, s: &mut Scratch, origin: Origin) -> First {
+        let hook = match origin {
+            Origin::Pod => HOOK_FROM_POD,
+            Origin::Uplink => HOOK_FROM_UPLINK,
+            Origin::Overlay | Origin::Direct => HOOK_FROM_OVERLAY,
+            Origin::Stack => HOOK_TO_UPLINK,
+        };
+        let opened = open(t, s);
+        if opened == First::Translate {
+            step_report(self.0, event::what(EVENT_FLOW, hook, 0));
         }
+        opened
     }
 
     #[inline(always)]

@@ -1,19 +1,27 @@
 //! `packet::Tables` over the maps. Values are copied out: a map's memory may change under a reference.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    ptr::{read_volatile, write_volatile},
+};
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
-    FragmentValue, IdentityKey, PodValue, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source,
-    SourceKey, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    IdentityKey, PodValue, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, SourceKey,
+    VethValue,
+    flow::{FLOW_LINE, FlowRecord},
 };
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
-use packet::Tables;
+use packet::{
+    Cells, Flow, Scratch, Tables,
+    conntrack::Attempt,
+    flows::{Cuts, Made},
+};
 
-use crate::maps;
-
-/// BPF_NOEXIST: insert only.
-const NO_EXIST: u64 = 1;
+use crate::{
+    maps::{self, Line},
+    steps,
+};
 
 /// The maps of this object. `now_s` is not zero in test runs only.
 pub struct Maps {
@@ -34,6 +42,102 @@ fn copy<T: Copy>(value: &mut T, found: Option<&T>) -> bool {
         None => return false,
     }
     true
+}
+
+impl Cuts for Maps {
+    #[inline(always)]
+    fn claim(&self, hash: u64, class: u64, now_s: u32) -> u32 {
+        steps::flow_claim(hash, class, now_s)
+    }
+
+    #[inline(always)]
+    fn claim_line(&self, line: u32, class: u64, now_s: u32) -> u64 {
+        steps::flow_claim_line(line, class, now_s)
+    }
+
+    #[inline(always)]
+    fn rank(&self, state: u64, now_s: u32) -> u32 {
+        steps::flow_rank(state, now_s)
+    }
+
+    #[inline(always)]
+    fn take(&self, number: u32, old: u64, class: u64, now_s: u32) -> bool {
+        steps::flow_take(number, old, class, now_s) != 0
+    }
+
+    #[inline(always)]
+    fn publish(&self, hash: u64, number: u32, way: u32) -> bool {
+        steps::flow_publish(hash, number, way) != 0
+    }
+
+    #[inline(always)]
+    fn is_alone(&self, key: &FlowKey, number: u32, now_s: u32) -> bool {
+        steps::flow_is_alone((&raw const *key).cast(), number, now_s) != 0
+    }
+
+    #[inline(always)]
+    fn gives_way(&self, entry: u64, key: &FlowKey, number: u32, now_s: u32) -> bool {
+        steps::flow_gives_way(entry, (&raw const *key).cast(), number, now_s) != 0
+    }
+}
+
+impl Cells for Maps {
+    type Line = *mut u64;
+    type Record = *mut u32;
+
+    #[inline(always)]
+    fn flow_bits(&self) -> u32 {
+        maps::flow_bits()
+    }
+
+    #[inline(always)]
+    fn flow_seed(&self) -> u32 {
+        maps::CONFIG.get(0).map_or(0, |config| config.seed)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, number: u32) -> Option<*mut u64> {
+        maps::FLOW_INDEX.get_ptr_mut(number).map(|line: *mut Line| line.cast())
+    }
+
+    #[inline(always)]
+    fn states(&self, number: u32) -> Option<*mut u64> {
+        maps::FLOW_STATES.get_ptr_mut(number).map(|line: *mut Line| line.cast())
+    }
+
+    #[inline(always)]
+    fn load(&self, line: *mut u64, slot: u32) -> u64 {
+        // SAFETY: a line has that many words, is aligned, and lives as long as the program runs. Volatile, since others write it.
+        unsafe { read_volatile(line.add((slot % FLOW_LINE) as usize)) }
+    }
+
+    #[inline(always)]
+    fn swap(&self, line: *mut u64, slot: u32, old: u64, new: u64) -> bool {
+        let seen: u64;
+        // SAFETY: as above. This target has no atomic types.
+        unsafe {
+            let word = line.add((slot % FLOW_LINE) as usize);
+            asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) word, in(reg) new, inlateout("r0") old => seen, options(nostack));
+        }
+        seen == old
+    }
+
+    #[inline(always)]
+    fn record(&self, number: u32) -> Option<*mut u32> {
+        maps::FLOWS.get_ptr_mut(number).map(|record: *mut FlowRecord| record.cast())
+    }
+
+    #[inline(always)]
+    fn word(&self, record: *mut u32, index: usize) -> u32 {
+        // SAFETY: the packet code asks for words of the record only, and the verifier checks that.
+        unsafe { read_volatile(record.add(index)) }
+    }
+
+    #[inline(always)]
+    fn set_word(&self, record: *mut u32, index: usize, value: u32) {
+        // SAFETY: as above; the caller owns the record.
+        unsafe { write_volatile(record.add(index), value) };
+    }
 }
 
 impl Tables for Maps {
@@ -106,25 +210,23 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
-        // SAFETY: as in `service`.
-        copy(value, unsafe { maps::FLOWS.get(key) })
+    fn flow(&self, key: &FlowKey, found: &mut Flow) -> bool {
+        steps::look(key, found)
     }
 
     #[inline(always)]
-    fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
-        maps::FLOWS.insert(key, value, 0).is_ok()
+    fn make_flow(&self, draft: &FlowRecord, now_s: u32) -> Made {
+        steps::make(draft, now_s)
     }
 
     #[inline(always)]
-    fn add_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
-        maps::FLOWS.insert(key, value, NO_EXIST).is_ok()
+    fn end_flow(&self, number: u32, state: u64) -> bool {
+        steps::end(number, state)
     }
 
     #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) {
-        // Absent is what is wanted.
-        let _ = maps::FLOWS.remove(key);
+    fn attempt(&self, s: &mut Scratch, number: u32, now_s: u32) -> Attempt {
+        steps::attempt(s, number, now_s)
     }
 
     #[inline(always)]

@@ -25,7 +25,7 @@ use packet::{
 use crate::{
     balance, event, is_test_run,
     maps::SCRATCH,
-    steps::{borrowed, lend},
+    steps::{borrowed, first, lend, number, open},
     tables::Maps,
     xdp::Xdp,
 };
@@ -129,39 +129,11 @@ extern "C" fn wire_rewrite(ctx: *mut xdp_md, from: usize) -> u32 {
     nat::rewrite(&mut Xdp { ctx, from }, &s.packet, &s.to).is_some() as u32
 }
 
-/// The numbers of [`First`] are those of `step_first`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn wire_choose(now_s: u32) -> u32 {
     let Some(s) = borrowed() else { return 3 };
     number(pipeline::choose(&Maps { now_s }, s, Origin::Uplink))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn wire_open(now_s: u32) -> u32 {
-    let Some(s) = borrowed() else { return 3 };
-    number(pipeline::open(&Maps { now_s }, s))
-}
-
-#[inline(always)]
-fn number(first: First) -> u32 {
-    match first {
-        First::Translate => 0,
-        First::Plain => 1,
-        First::Pass => 2,
-        First::Drop => 3,
-    }
-}
-
-#[inline(always)]
-fn first(number: u32) -> First {
-    match number {
-        0 => First::Translate,
-        1 => First::Plain,
-        2 => First::Pass,
-        _ => First::Drop,
-    }
 }
 
 #[unsafe(no_mangle)]
@@ -229,6 +201,21 @@ impl Steps<Maps> for Xdp {
         lend(s);
         wire_rewrite(self.ctx, self.from) != 0
     }
+
+    #[inline(always)]
+    fn choose(&mut self, t: &Maps, s: &mut Scratch, _origin: Origin) -> First {
+        lend(s);
+        first(wire_choose(t.now_s))
+    }
+
+    #[inline(always)]
+    fn open(&mut self, t: &Maps, s: &mut Scratch, _origin: Origin) -> First {
+        let opened = open(t, s);
+        if opened == First::Translate {
+            wire_report(self.ctx, event::what(EVENT_FLOW, HOOK_UPLINK, 0));
+        }
+        opened
+    }
 }
 
 impl Wire<Maps> for Xdp {
@@ -259,21 +246,5 @@ impl Wire<Maps> for Xdp {
     fn next_hop(&mut self, s: &mut Scratch) -> bool {
         lend(s);
         wire_next_hop(self.ctx) != 0
-    }
-
-    #[inline(always)]
-    fn choose(&mut self, t: &Maps, s: &mut Scratch) -> First {
-        lend(s);
-        first(wire_choose(t.now_s))
-    }
-
-    #[inline(always)]
-    fn open(&mut self, t: &Maps, s: &mut Scratch) -> First {
-        lend(s);
-        let opened = first(wire_open(t.now_s));
-        if opened == First::Translate {
-            wire_report(self.ctx, event::what(EVENT_FLOW, HOOK_UPLINK, 0));
-        }
-        opened
     }
 }

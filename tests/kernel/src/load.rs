@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use abi::{
+    flow::{flow_buckets, flow_records, flow_state_lines},
+    map,
+};
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
@@ -35,7 +39,17 @@ pub fn open(inputs: Inputs) -> Result<Ebpf> {
         Inputs::Kernel => 0,
         Inputs::TestRun => 1,
     };
-    EbpfLoader::new().override_global("TEST_RUN", &flag, true).load(&object()?).context("cannot open the BPF object")
+    let bits = packet::host::FLOW_BITS;
+    let mut loader = EbpfLoader::new();
+    loader.override_global("TEST_RUN", &flag, true);
+    if inputs == Inputs::TestRun {
+        // The host's tables are of this size.
+        loader.override_global("FLOW_TABLE_BITS", &bits, true);
+        loader.map_max_entries(map::FLOWS, flow_records(bits));
+        loader.map_max_entries(map::FLOW_STATES, flow_state_lines(bits));
+        loader.map_max_entries(map::FLOW_INDEX, flow_buckets(bits));
+    }
+    loader.load(&object()?).context("cannot open the BPF object")
 }
 
 /// Loads one program into the kernel; the error carries the verifier's log.

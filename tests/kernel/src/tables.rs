@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    AffinityKey, AffinityValue, Connection, FlowKey, FlowValue, FragmentKey, FragmentValue, IdentityKey, RuleKey, map,
+    AffinityKey, AffinityValue, Connection, FlowKey, FragmentKey, FragmentValue, IdentityKey, RuleKey,
+    flow::{FLOW_LINE, FlowRecord},
+    map,
 };
 use anyhow::{Context as _, Result};
 use aya::{
@@ -11,7 +13,7 @@ use aya::{
     maps::{Array, HashMap, MapData, lpm_trie},
 };
 use kernel::bpf::{Plain, Raw};
-use packet::host::Memory;
+use packet::host::{FlowWords, Memory};
 
 /// Fills the maps that user space owns.
 pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
@@ -96,8 +98,33 @@ pub fn clear<K: Plain + Ord + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name:
 
 /// Empties what the programs write.
 pub fn reset(bpf: &mut Ebpf) -> Result<()> {
-    clear::<FlowKey, FlowValue>(bpf, map::FLOWS)?;
+    let empty = packet::host::FlowMemory::new(packet::host::FLOW_BITS, 0).words();
+    array(bpf, map::FLOWS, (0..).zip(empty.records))?;
+    array(bpf, map::FLOW_STATES, (0..).zip(lines(&empty.states)))?;
+    array(bpf, map::FLOW_INDEX, (0..).zip(lines(&empty.index)))?;
     clear::<FlowKey, Connection>(bpf, map::CONNECTIONS)?;
     clear::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS)?;
     clear::<AffinityKey, AffinityValue>(bpf, map::AFFINITY)
+}
+
+/// The flow table, word for word.
+pub fn flows(bpf: &Ebpf) -> Result<FlowWords> {
+    let words = |name| Ok::<_, anyhow::Error>(elements::<Line>(bpf, name)?.into_iter().flatten().collect());
+    Ok(FlowWords {
+        records: elements::<FlowRecord>(bpf, map::FLOWS)?,
+        states: words(map::FLOW_STATES)?,
+        index: words(map::FLOW_INDEX)?,
+    })
+}
+
+type Line = [u64; FLOW_LINE as usize];
+
+fn lines(words: &[u64]) -> Vec<Line> {
+    words.chunks_exact(FLOW_LINE as usize).filter_map(|line| line.try_into().ok()).collect()
+}
+
+fn elements<T: Plain + 'static>(bpf: &Ebpf, name: &str) -> Result<Vec<T>> {
+    let found = bpf.map(name).with_context(|| name.to_owned())?;
+    let array = Array::<&MapData, Raw<T>>::try_from(found)?;
+    array.iter().map(|value| Ok(value?.0)).collect()
 }

@@ -1,10 +1,7 @@
 //! The same packets on the same tables through `packet` on the host and through the object in the kernel: verdicts, bytes and
 //! records are equal, for every tcx program.
 
-use abi::{
-    AffinityKey, AffinityValue, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey, FragmentValue, map,
-    program,
-};
+use abi::{AffinityKey, AffinityValue, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, map, program};
 use aya::Ebpf;
 use kernel_tests::{
     load::{self, Inputs},
@@ -39,10 +36,10 @@ fn open() -> Ebpf {
 
 /// The tables that the programs write are the same on both sides.
 fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
-    let flows = tables::read::<FlowKey, FlowValue>(bpf, map::FLOWS).expect("FLOWS reads");
+    let flows = tables::flows(bpf).expect("the flow table reads");
     let fragments = tables::read::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS).expect("FRAGMENTS reads");
     let affinity = tables::read::<AffinityKey, AffinityValue>(bpf, map::AFFINITY).expect("AFFINITY reads");
-    assert_eq!(flows, *memory.flows.borrow(), "flows {at}");
+    assert_eq!(flows, memory.flows.words(), "flows {at}");
     assert_eq!(fragments, *memory.fragments.borrow(), "fragments {at}");
     let connections = tables::read::<FlowKey, Connection>(bpf, map::CONNECTIONS).expect("CONNECTIONS reads");
     assert_eq!(connections, *memory.connections.borrow(), "connections {at}");

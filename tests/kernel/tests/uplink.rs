@@ -2,8 +2,8 @@
 //! passes goes on through tcx, on both sides, so that each meets records of the other. The next hop is given: a test run has no routes.
 
 use abi::{
-    AffinityKey, AffinityValue, Config, Connection, FlowKey, FlowValue, FragmentKey, FragmentValue, LB_DSR, LB_SNAT,
-    UplinkRun, map, program,
+    AffinityKey, AffinityValue, Config, Connection, FlowKey, FragmentKey, FragmentValue, LB_DSR, LB_SNAT, UplinkRun,
+    map, program,
 };
 use aya::{
     Ebpf, TestRun as _,
@@ -49,8 +49,8 @@ fn in_kernel(bpf: &mut Ebpf, given: &Cable, now_s: u32) -> (u32, Vec<u8>, u32) {
 }
 
 fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
-    let flows = tables::read::<FlowKey, FlowValue>(bpf, map::FLOWS).expect("FLOWS reads");
-    assert_eq!(flows, *memory.flows.borrow(), "flows {at}");
+    let flows = tables::flows(bpf).expect("the flow table reads");
+    assert_eq!(flows, memory.flows.words(), "flows {at}");
     let fragments = tables::read::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS).expect("FRAGMENTS reads");
     assert_eq!(fragments, *memory.fragments.borrow(), "fragments {at}");
     let affinity = tables::read::<AffinityKey, AffinityValue>(bpf, map::AFFINITY).expect("AFFINITY reads");

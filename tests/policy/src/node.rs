@@ -127,7 +127,7 @@ impl Node {
     pub fn open(&self, from: IpAddr, to: IpAddr, proto: u8, port: u16) -> Option<Fate> {
         let hook = self.hook(from)?;
         self.memory.connections.borrow_mut().clear();
-        self.memory.flows.borrow_mut().clear();
+        self.memory.flows.clear();
         let mut spec = Spec::new(from, to, proto, 50_000, port);
         spec.tcp_flags = 2;
         spec.from_mac = MAC;

@@ -6,12 +6,13 @@ use std::{
 };
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FlowValue, FragmentKey,
-    FragmentValue, IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, RouteKey, RouteValue, RuleKey, SeatValue,
-    ServiceKey, ServiceValue, Source, SourceKey, VethValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey,
+    ServiceValue, Source, SourceKey, VethValue, flow::FLOW_BITS_MIN,
 };
 
-use crate::{Buffer, Steps, Tables, checksum};
+use super::table::{FlowMemory, Line};
+use crate::{Buffer, Cells, Steps, Tables, checksum, flows::Cuts};
 
 /// A frame in memory, its checksums complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Buffer for Frame {
 impl<T: Tables> Steps<T> for Frame {}
 
 /// The tables in memory. Interior mutability stands in for maps that all CPUs share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Memory {
     pub config: Option<Config>,
     pub now_s: Cell<u32>,
@@ -85,7 +86,7 @@ pub struct Memory {
     pub slots: BTreeMap<u32, u32>,
     pub backends: BTreeMap<u32, Backend>,
     pub affinity: RefCell<BTreeMap<AffinityKey, AffinityValue>>,
-    pub flows: RefCell<BTreeMap<FlowKey, FlowValue>>,
+    pub flows: FlowMemory,
     pub fragments: RefCell<BTreeMap<FragmentKey, FragmentValue>>,
     pub pods: BTreeMap<Addr, PodValue>,
     pub veths: BTreeMap<u32, VethValue>,
@@ -131,6 +132,75 @@ fn contains(key: &RouteKey, addr: &Addr) -> bool {
     shift == 128 || bits(&key.addr) >> shift == bits(addr) >> shift
 }
 
+impl Default for Memory {
+    /// Empty tables, the smallest flow table.
+    fn default() -> Memory {
+        Memory {
+            config: None,
+            now_s: Cell::default(),
+            services: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            affinity: RefCell::default(),
+            flows: FlowMemory::new(FLOW_BITS_MIN, 0),
+            fragments: RefCell::default(),
+            pods: BTreeMap::new(),
+            veths: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            sources: BTreeSet::new(),
+            generation: 0,
+            seats: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            connections: RefCell::default(),
+            counters: RefCell::default(),
+        }
+    }
+}
+
+impl Cuts for Memory {}
+
+impl Cells for Memory {
+    type Line = Line;
+    type Record = usize;
+
+    fn flow_bits(&self) -> u32 {
+        self.flows.flow_bits()
+    }
+
+    fn flow_seed(&self) -> u32 {
+        self.config.map_or(0, |config| config.seed)
+    }
+
+    fn bucket(&self, number: u32) -> Option<Line> {
+        self.flows.bucket(number)
+    }
+
+    fn states(&self, number: u32) -> Option<Line> {
+        self.flows.states(number)
+    }
+
+    fn load(&self, line: Line, slot: u32) -> u64 {
+        self.flows.load(line, slot)
+    }
+
+    fn swap(&self, line: Line, slot: u32, old: u64, new: u64) -> bool {
+        self.flows.swap(line, slot, old, new)
+    }
+
+    fn record(&self, number: u32) -> Option<usize> {
+        self.flows.record(number)
+    }
+
+    fn word(&self, record: usize, index: usize) -> u32 {
+        self.flows.word(record, index)
+    }
+
+    fn set_word(&self, record: usize, index: usize, value: u32) {
+        self.flows.set_word(record, index, value);
+    }
+}
+
 impl Tables for Memory {
     fn config(&self) -> Option<&Config> {
         self.config.as_ref()
@@ -172,28 +242,6 @@ impl Tables for Memory {
 
     fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
         self.affinity.borrow_mut().insert(*key, *value);
-    }
-
-    fn flow(&self, key: &FlowKey, value: &mut FlowValue) -> bool {
-        fill(value, self.flows.borrow().get(key).copied())
-    }
-
-    fn set_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
-        self.flows.borrow_mut().insert(*key, *value);
-        true
-    }
-
-    fn add_flow(&self, key: &FlowKey, value: &FlowValue) -> bool {
-        let mut flows = self.flows.borrow_mut();
-        let free = !flows.contains_key(key);
-        if free {
-            flows.insert(*key, *value);
-        }
-        free
-    }
-
-    fn remove_flow(&self, key: &FlowKey) {
-        self.flows.borrow_mut().remove(key);
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {

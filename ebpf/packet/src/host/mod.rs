@@ -5,6 +5,7 @@ mod balancer;
 mod frame;
 mod guard;
 mod memory;
+mod table;
 mod traffic;
 mod wire;
 mod world;
@@ -13,6 +14,7 @@ pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balanc
 pub use frame::{Fragment, Spec, check, icmp_error};
 pub use guard::{Rule, guard, guard_at_random};
 pub use memory::{Frame, Memory};
+pub use table::{FlowMemory, FlowWords, Line};
 pub use traffic::{Dice, Hook, Step, apply, step};
 pub use wire::{Cable, at_uplink, cable, tunnel};
-pub use world::{UPLINK, VNI, pod_mac, v4, v6, world};
+pub use world::{FLOW_BITS, UPLINK, VNI, pod_mac, v4, v6, world};

@@ -135,11 +135,12 @@ pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
 
 /// A packet with the tuple of a record that exists, or an error about one.
 pub(super) fn follow(m: &Memory, dice: &mut Dice) -> Option<Vec<u8>> {
-    let flows = m.flows.borrow();
+    let flows = m.flows.flows();
     if flows.is_empty() {
         return None;
     }
-    let key = *flows.keys().nth(dice.below(flows.len()))?;
+    let (_, record, _) = flows[dice.below(flows.len())];
+    let key = record.keys[dice.below(2)];
     let quoted = dice.once_in(8);
     let tuple =
         if quoted { FlowKey { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, ..key } } else { key };

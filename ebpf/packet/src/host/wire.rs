@@ -2,7 +2,6 @@
 
 use crate::{
     Buffer, Scratch, Steps, Tables,
-    pipeline::{self, First, Origin},
     uplink::{self, Wire},
     verdict::Fate,
     vxlan::OUTER,
@@ -123,13 +122,5 @@ impl<T: Tables> Wire<T> for Cable {
         let Some((to, from)) = self.hop else { return false };
         (s.next_hop.to, s.next_hop.from) = (to, from);
         true
-    }
-
-    fn choose(&mut self, t: &T, s: &mut Scratch) -> First {
-        pipeline::choose(t, s, Origin::Uplink)
-    }
-
-    fn open(&mut self, t: &T, s: &mut Scratch) -> First {
-        pipeline::open(t, s)
     }
 }

@@ -9,10 +9,12 @@ use abi::{
     SourceKey, VethValue,
 };
 
-use super::Memory;
+use super::{FlowMemory, Memory};
 
 /// Interface number of the uplink; the overlay's is one more.
 pub const UPLINK: u32 = 2;
+/// The flow table of [`world`] has 2^10 records: fewer than a long test opens flows.
+pub const FLOW_BITS: u32 = 10;
 /// The VXLAN network.
 pub const VNI: u32 = 1;
 
@@ -51,6 +53,7 @@ pub fn world() -> Memory {
             seed: 7,
             ..Config::default()
         }),
+        flows: FlowMemory::new(FLOW_BITS, 0),
         ..Memory::default()
     };
     m.now_s.set(1_000);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use abi::map;
+use abi::{flow, map};
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
 
@@ -12,16 +12,21 @@ use super::{Error, sys};
 /// The programs; empty if the build had none.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gannet.bpf.o"));
 
+/// A line of the flow table's words.
+pub type Line = [u64; flow::FLOW_LINE as usize];
+
 /// What a map must look like: name, key bytes, value bytes, entries.
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 20] = [
+pub const SHAPES: [Shape; 22] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
     (map::BACKENDS, 4, size_of::<abi::Backend>(), abi::MAX_BACKENDS),
-    (map::FLOWS, size_of::<abi::FlowKey>(), size_of::<abi::FlowValue>(), abi::MAX_FLOWS),
+    (map::FLOWS, 4, size_of::<flow::FlowRecord>(), flow::flow_records(flow::FLOW_BITS)),
+    (map::FLOW_STATES, 4, size_of::<Line>(), flow::flow_state_lines(flow::FLOW_BITS)),
+    (map::FLOW_INDEX, 4, size_of::<Line>(), flow::flow_buckets(flow::FLOW_BITS)),
     (map::AFFINITY, size_of::<abi::AffinityKey>(), size_of::<abi::AffinityValue>(), abi::MAX_AFFINITY),
     (map::FRAGMENTS, size_of::<abi::FragmentKey>(), size_of::<abi::FragmentValue>(), abi::MAX_FRAGMENTS),
     (map::PODS, size_of::<abi::Addr>(), size_of::<abi::PodValue>(), abi::MAX_PODS),

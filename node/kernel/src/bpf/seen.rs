@@ -1,13 +1,17 @@
 //! What stands in the kernel, for people who look: tables, how full they are, programs and how often they ran. Reads only,
 //! from the pins, so that looking never waits for the owner of the data plane.
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use abi::map;
 use aya_obj::generated::{bpf_link_info, bpf_map_info};
-use packet::host::Memory;
+use packet::{
+    flows,
+    host::{FlowMemory, FlowWords, Memory},
+};
 
 use super::links::Links;
 use super::table::{Plain, Table};
@@ -142,7 +146,7 @@ impl Seen {
             slots: slots.into_iter().filter(|(_, id)| *id != 0).collect(),
             backends: used(self.table(map::BACKENDS)?.entries()?),
             affinity: std::cell::RefCell::new(self.table(map::AFFINITY)?.entries()?.into_iter().collect()),
-            flows: std::cell::RefCell::new(self.table(map::FLOWS)?.entries()?.into_iter().collect()),
+            flows: self.flows()?,
             pods: self.table(map::PODS)?.entries()?.into_iter().collect(),
             veths: self.table(map::VETHS)?.entries()?.into_iter().collect(),
             routes: self.table(map::ROUTES)?.entries()?.into_iter().collect(),
@@ -161,6 +165,21 @@ impl Seen {
         })
     }
 
+    /// A copy of the flow table. Flows that packets open or end meanwhile may be torn, which their states tell.
+    fn flows(&self) -> Result<FlowMemory, Error> {
+        let words = |name| -> Result<Vec<u64>, Error> {
+            let lines = self.table::<u32, object::Line>(name)?.entries()?;
+            Ok(lines.into_iter().flat_map(|(_, line)| line).collect())
+        };
+        // In the order in which a look-up reads them.
+        let index = words(map::FLOW_INDEX)?;
+        let records = self.table::<u32, abi::flow::FlowRecord>(map::FLOWS)?.entries()?;
+        let states = words(map::FLOW_STATES)?;
+        let records = records.into_iter().map(|(_, record)| record).collect();
+        let malformed = || Error::Map { what: "understand", map: map::FLOWS, source: ErrorKind::InvalidData.into() };
+        FlowMemory::of_words(&FlowWords { records, states, index }, 0).ok_or_else(malformed)
+    }
+
     fn table<K: Plain, V: Plain>(&self, name: &'static str) -> Result<Table<K, V>, Error> {
         Ok(Table::new(name, object::open_map(&self.pins, name)?))
     }
@@ -171,18 +190,31 @@ impl Seen {
         Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
     }
 
+    /// Flows that are not over.
+    fn living_flows(&self) -> std::io::Result<u64> {
+        let (fd, now_s) = (sys::get(&self.pins.join(map::FLOW_STATES))?, now_s());
+        let mut living = 0;
+        let is_living = |state: u64| state & abi::flow::STATE_USED != 0 && !flows::is_over(state, now_s);
+        values(fd.as_fd(), &sys::map_info(fd.as_fd())?, |line| {
+            let words = line.chunks_exact(8).filter_map(|word| Some(u64::from_ne_bytes(word.try_into().ok()?)));
+            living += words.filter(|state| is_living(*state)).count() as u64;
+        })?;
+        Ok(living)
+    }
+
     fn fill(&self, name: String) -> Result<MapFill, Error> {
         let read = || {
             let fd = sys::get(&self.pins.join(&name))?;
             let info = sys::map_info(fd.as_fd())?;
             let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
             let bytes = told.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
-            Ok(MapFill {
-                name: name.clone(),
-                entries: count(fd.as_fd(), &info)?,
-                limit: info.max_entries,
-                bytes: bytes.unwrap_or(0),
-            })
+            // The three arrays of the flow table are one table.
+            let entries = match name.as_str() {
+                map::FLOWS => Some(self.living_flows()?),
+                map::FLOW_STATES | map::FLOW_INDEX => None,
+                _ => count(fd.as_fd(), &info)?,
+            };
+            Ok(MapFill { name: name.clone(), entries, limit: info.max_entries, bytes: bytes.unwrap_or(0) })
         };
         read().map_err(|source| Error::Map { what: "inspect a", map: "pinned", source })
     }
@@ -193,19 +225,24 @@ fn count(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info) -> std::io::Resu
     if ![HASH, ARRAY, LRU_HASH, LPM_TRIE].contains(&info.type_) {
         return Ok(None);
     }
+    let mut used = 0;
+    values(map, info, |value| used += u64::from(info.type_ != ARRAY || value.iter().any(|byte| *byte != 0)))?;
+    Ok(Some(used))
+}
+
+/// Shows every value's bytes.
+fn values(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
     let mut keys = vec![0_u8; (BATCH * info.key_size) as usize];
     let mut values = vec![0_u8; (BATCH * info.value_size) as usize];
     let mut cursor = [0; sys::CURSOR];
-    let (mut first, mut more, mut used) = (true, true, 0);
+    let (mut first, mut more) = (true, true);
     while more {
         let got;
         (got, more) = sys::lookup_batch(map, &mut cursor, first, &mut keys, &mut values, BATCH)?;
         first = false;
-        let size = info.value_size as usize;
-        let given = values.chunks_exact(size).take(got as usize);
-        used += given.filter(|bytes| info.type_ != ARRAY || bytes.iter().any(|byte| *byte != 0)).count() as u64;
+        values.chunks_exact(info.value_size as usize).take(got as usize).for_each(&mut show);
     }
-    Ok(Some(used))
+    Ok(())
 }
 
 fn text(name: &[std::ffi::c_char]) -> String {

@@ -45,7 +45,7 @@ unsafe impl Plain for abi::Source {}
 // SAFETY: as above.
 unsafe impl Plain for abi::FlowKey {}
 // SAFETY: as above.
-unsafe impl Plain for abi::FlowValue {}
+unsafe impl Plain for abi::flow::FlowRecord {}
 // SAFETY: as above.
 unsafe impl Plain for abi::FragmentKey {}
 // SAFETY: as above.

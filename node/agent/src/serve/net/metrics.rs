@@ -9,11 +9,16 @@ use super::{protocol, reasons};
 use crate::network::Network;
 
 /// Counters that are no drops.
-const OTHERS: [(Counter, &str, &str); 7] = [
+const OTHERS: [(Counter, &str, &str); 8] = [
     (Counter::Forwarded, "forwarded", "Packets sent on to other nodes or outside."),
     (Counter::Delivered, "delivered", "Packets given to local pods."),
     (Counter::Passed, "passed", "Packets for or of the node's own stack."),
     (Counter::NewFlow, "flows", "Translated flows opened."),
+    (
+        Counter::FlowReplaced,
+        "flows_replaced",
+        "Translated flows that took the place of one that nobody had answered: the table is full, or flooded.",
+    ),
     (Counter::SocketTranslated, "socket_translations", "Socket calls translated to a backend."),
     (Counter::EventSuppressed, "events_suppressed", "Events that the rate held back."),
     (Counter::EventLost, "events_lost", "Events for which the ring buffer had no room."),

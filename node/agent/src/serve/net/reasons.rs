@@ -47,7 +47,11 @@ pub(super) fn reason(number: u32) -> Option<(&'static str, &'static str)> {
         ),
         (Counter::DropBackendGone, "backend-gone", "the connection's pod ended; the client has to connect again"),
         (Counter::DropKernel, "kernel", "the kernel refused an operation on the packet; see `gannet doctor`"),
-        (Counter::DropFlowTable, "flow-table-full", "the flow table takes no more records: see `gannet net maps`"),
+        (
+            Counter::DropFlowTable,
+            "flow-table-full",
+            "the flow table holds living connections only: see FLOWS in `gannet net maps`",
+        ),
         (Counter::DropSource, "source-range", "the client is in none of the Service's loadBalancerSourceRanges"),
         (
             Counter::DropPolicyEgress,
