@@ -15,6 +15,8 @@ mod policies;
 mod refusals;
 #[path = "cluster/seeing.rs"]
 mod seeing;
+#[path = "cluster/tiers.rs"]
+mod tiers;
 #[path = "cluster/verbs.rs"]
 mod verbs;
 
@@ -49,6 +51,7 @@ const SCENARIOS: &[Scenario] = &[
     ("policies-hold", policies::policies_hold),
     ("policies-cut-connections", policies::policies_cut_connections),
     ("policies-hold-from-the-start", policies::policies_hold_from_the_start),
+    ("tiers-hold", tiers::tiers_hold),
     ("no-rules-are-ours", network::no_rules_are_ours),
     ("mistakes-are-told", refusals::mistakes_are_told),
     ("missing-image-is-told", refusals::missing_image_is_told),

@@ -72,6 +72,16 @@ impl Names {
         self.nodes.keys().map(String::as_str)
     }
 
+    /// The address of a node.
+    pub fn node_ip(&self, name: &str) -> Option<IpAddr> {
+        self.nodes.get(name).copied().flatten()
+    }
+
+    /// The node that has an address.
+    pub fn node_at(&self, ip: IpAddr) -> Option<&str> {
+        self.nodes.iter().find(|(_, address)| **address == Some(ip)).map(|(node, _)| node.as_str())
+    }
+
     /// The pod `namespace/name`; without a namespace that of `default`.
     pub fn pod(&self, name: &str) -> Option<&Pod> {
         let full = full(name);

@@ -27,13 +27,30 @@ pub async fn run(cluster: &Cluster, arguments: &NetTraceArguments) -> anyhow::Re
     let to = target(names, to)?;
     let protocol = arguments.proto.to_lowercase();
     let path = format!("trace?from={ip}&to={to}&protocol={protocol}");
-    let answer = cluster.ask(&pod.node, Method::GET, &path).await?;
+    let mut answer = cluster.ask(&pod.node, Method::GET, &path).await?;
+    if let Some((node, path)) = arrival(names, pod, ip, &protocol, &answer) {
+        answer["arrival"] = cluster.ask(&node, Method::GET, &path).await?;
+        answer["arrival"]["at"] = node.into();
+    }
     if arguments.output == Output::Json {
         println!("{answer}");
     } else {
         print(names, pod, to, &answer);
     }
-    Ok(!matches!(text(&answer, "verdict"), "drop" | "none"))
+    let lost = |answer: &Value| matches!(text(answer, "verdict"), "drop" | "none");
+    Ok(!lost(&answer) && !lost(&answer["arrival"]))
+}
+
+/// Whom to ask what becomes of a packet that went to another node, and how.
+fn arrival(names: &Names, pod: &Pod, from: IpAddr, protocol: &str, answer: &Value) -> Option<(String, String)> {
+    if text(answer, "verdict") != "node" {
+        return None;
+    }
+    let node = names.node_at(text(answer, "node").parse().ok()?)?;
+    let by = names.node_ip(&pod.node)?;
+    let last = list(answer, "steps").last()?;
+    let to = last["backend"].as_str().unwrap_or_else(|| text(last, "to"));
+    Some((node.to_owned(), format!("trace?from={from}&to={to}&protocol={protocol}&by={by}")))
 }
 
 /// `ADDRESS:PORT`, or a Service or pod by name and a port.
@@ -53,6 +70,15 @@ fn target(names: &Names, text: &str) -> anyhow::Result<SocketAddr> {
 fn print(names: &Names, pod: &Pod, to: SocketAddr, answer: &Value) {
     println!("pod {} on node {} -> {}", pod.name, pod.node, names.label(&to.to_string()));
     println!("(the node's packet code over a copy of its live tables; nothing was sent or written)");
+    print_end(names, answer);
+    if answer["arrival"].is_object() {
+        println!("on node {}", text(&answer["arrival"], "at"));
+        print_end(names, &answer["arrival"]);
+    }
+}
+
+/// What the hooks of one node do, and where it ends.
+fn print_end(names: &Names, answer: &Value) {
     for (number, step) in (1..).zip(list(answer, "steps")) {
         println!("{number:>3}. {}", step_line(names, step));
     }
@@ -81,7 +107,7 @@ fn print(names: &Names, pod: &Pod, to: SocketAddr, answer: &Value) {
 fn step_line(names: &Names, step: &Value) -> String {
     let to = names.label(text(step, "to"));
     let mut line = match (text(step, "hook"), text(step, "does")) {
-        ("from_pod", "forwards") => format!("from_pod: forwarded to {to} as it is"),
+        (hook, "forwards") => format!("{hook}: forwarded to {to} as it is"),
         (hook, "translates") => {
             let service = if step["service"].is_string() { names.label(text(step, "service")) } else { to };
             format!("{hook}: {service} becomes backend {}", names.label(text(step, "backend")))

@@ -11,15 +11,15 @@ const WAIT: &str = "--timeout=90s";
 const DENIED_S: &str = "2";
 /// Longest time until a policy has taken hold.
 const CHANGE: Duration = Duration::from_secs(30);
-const HELLO: &str = "image: 'gannet.local/hello:1', ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}";
-const SLEEP: &str = "image: busybox, imagePullPolicy: IfNotPresent, command: [sleep, '3600']";
+pub const HELLO: &str = "image: 'gannet.local/hello:1', ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}";
+pub const SLEEP: &str = "image: busybox, imagePullPolicy: IfNotPresent, command: [sleep, '3600']";
 const ECHO: &str = "image: busybox, imagePullPolicy: IfNotPresent, command: [nc, -ll, -p, '9000', -e, cat]";
 
 /// A namespace and what the scenarios do there.
-struct Town<'a> {
-    kubectl: Kubectl,
-    cluster: &'a Cluster,
-    namespace: &'a str,
+pub struct Town<'a> {
+    pub kubectl: Kubectl,
+    pub cluster: &'a Cluster,
+    pub namespace: &'a str,
 }
 
 impl Town<'_> {
@@ -33,7 +33,7 @@ impl Town<'_> {
         self.run(&["apply", "-f", &file.path().to_string_lossy()])
     }
 
-    fn pod(&self, name: &str, node: u8, labels: &str, container: &str) -> Result<()> {
+    pub fn pod(&self, name: &str, node: u8, labels: &str, container: &str) -> Result<()> {
         let node = self.cluster.node(node);
         let spec = format!(
             "{{nodeName: {node}, terminationGracePeriodSeconds: 1, containers: [{{name: main, {container}}}]}}"
@@ -43,12 +43,12 @@ impl Town<'_> {
     }
 
     /// Waits until a pod is ready and returns its address.
-    fn ready(&self, name: &str) -> Result<String> {
+    pub fn ready(&self, name: &str) -> Result<String> {
         self.run(&["wait", "--for=condition=Ready", &format!("pod/{name}"), WAIT])?;
         self.kubectl.field(&["-n", self.namespace, "get", "pod", name], "/status/podIP")
     }
 
-    fn policy(&self, name: &str, spec: &str) -> Result<()> {
+    pub fn policy(&self, name: &str, spec: &str) -> Result<()> {
         let kind = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy";
         self.apply(&format!("{kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")).map(drop)
     }
@@ -58,7 +58,7 @@ impl Town<'_> {
     }
 
     /// Waits until exactly these callers reach a URL.
-    fn settles(&self, what: &str, url: &str, callers: &[(&str, bool)]) -> Result<()> {
+    pub fn settles(&self, what: &str, url: &str, callers: &[(&str, bool)]) -> Result<()> {
         eventually(what, || {
             for (caller, wanted) in callers {
                 ensure!(self.reaches(caller, url) == *wanted, "{caller} -> {url} should be {wanted}");

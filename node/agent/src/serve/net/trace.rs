@@ -1,4 +1,5 @@
-//! `/net/trace?from=ADDRESS&to=ADDRESS:PORT&protocol=tcp`: what would happen to the first packet that a pod of this node sends.
+//! `/net/trace?from=ADDRESS&to=ADDRESS:PORT&protocol=tcp`: what would happen to the first packet that a pod of this node sends. With
+//! `&by=ADDRESS` it comes from a pod of the node that has this address, over the overlay.
 //!
 //! The same packet code that the programs are made of runs here, over a copy of the live tables read back from the kernel: nothing is
 //! written, nothing is sent. (A test run of the loaded programs would leave flow records that look like traffic.)
@@ -25,6 +26,8 @@ pub(super) struct Question {
     from: IpAddr,
     to: SocketAddr,
     proto: u8,
+    /// The node that the packet comes from; `None`: a pod of this node sends it.
+    by: Option<IpAddr>,
 }
 
 impl Question {
@@ -36,7 +39,9 @@ impl Question {
             "udp" => IPPROTO_UDP,
             other => return Err(format!("protocol is tcp or udp, not {other:?}")),
         };
+        let by = query.get("by").map(|by| by.parse().map_err(|_| format!("by is an address, not {by:?}")));
         Ok(Question {
+            by: by.transpose()?,
             from: from.parse().map_err(|_| format!("from is an address, not {from:?}"))?,
             to: to.parse().map_err(|_| format!("to is ADDRESS:PORT, not {to:?}"))?,
             proto,
@@ -47,7 +52,25 @@ impl Question {
 pub(super) fn answer(network: &Network, question: &Question) -> Result<Value, kernel::bpf::Error> {
     let tables = network.seen().tables()?;
     tables.now_s.set(kernel::bpf::now_s());
-    Ok(trace(&tables, question))
+    Ok(match question.by {
+        Some(by) => arrive(&tables, question, by),
+        None => trace(&tables, question),
+    })
+}
+
+/// What happens to the packet where it comes out of the overlay.
+fn arrive(tables: &Memory, question: &Question, by: IpAddr) -> Value {
+    let vni = tables.config.unwrap_or_default().vni;
+    let spec = Spec {
+        tcp_flags: SYN,
+        ..Spec::new(question.from, question.to.ip(), question.proto, SOURCE_PORT, question.to.port())
+    };
+    let (mut frame, mut scratch) = (Frame(spec.build()), Scratch::default());
+    let verdict = pipeline::from_overlay(&mut frame, tables, &mut scratch, &datapath::addr(by), vni);
+    let mut answer = end(tables, &verdict, &scratch);
+    let step = json!({"hook": "from_overlay", "does": "forwards", "to": question.to.to_string()});
+    answer["steps"] = json!([step]);
+    answer
 }
 
 /// The steps, each with what decides and what it decides.

@@ -3,7 +3,8 @@ use packet::host::world;
 use super::*;
 
 fn ask(from: &str, to: &str, proto: u8) -> Value {
-    let question = Question { from: from.parse().expect("address"), to: to.parse().expect("address and port"), proto };
+    let (from, to) = (from.parse().expect("address"), to.parse().expect("address and port"));
+    let question = Question { from, to, proto, by: None };
     trace(&world(), &question)
 }
 
@@ -48,6 +49,7 @@ fn a_policy_that_holds_the_packet_back_is_named_with_its_pod() {
         from: "10.244.1.2".parse().expect("address"),
         to: to.parse().expect("address and port"),
         proto: IPPROTO_TCP,
+        by: None,
     };
     for (seat, flags, reason, pod, way) in [
         ("10.244.1.2", abi::SEAT_EGRESS, "policy-egress", "10.244.1.2", "out of the pod"),
@@ -64,4 +66,24 @@ fn a_policy_that_holds_the_packet_back_is_named_with_its_pod() {
             "{answer}"
         );
     }
+}
+
+#[test]
+fn what_comes_over_the_overlay_meets_the_receivers_policy() {
+    let mut tables = world();
+    let from = "10.244.2.9".parse().expect("address");
+    let to: SocketAddr = "10.244.1.3:8080".parse().expect("address and port");
+    let by = "192.0.2.2".parse().expect("address");
+    let question = Question { from, to, proto: IPPROTO_TCP, by: Some(by) };
+    assert_eq!(arrive(&tables, &question, by)["verdict"], "pod");
+    let seat = tables.pods[&datapath::addr(to.ip())].seat;
+    tables
+        .seats
+        .insert(seat * 2 | abi::bank(tables.generation), abi::SeatValue { ruleset: 1, flags: abi::SEAT_INGRESS });
+    let answer = arrive(&tables, &question, by);
+    assert_eq!(
+        (answer["reason"].as_str(), answer["policyOf"].as_str()),
+        (Some("policy-ingress"), Some("10.244.1.3")),
+        "{answer}"
+    );
 }
