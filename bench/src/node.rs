@@ -62,7 +62,7 @@ impl Node {
             netns: near,
             uplink: "eth0".into(),
             node_ips: vec![ip],
-            gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
+            gateways: vec![Ipv4Addr::new(169, 254, 1, 1).into()],
             load_balancing,
         };
         let datapath = Datapath::open(options.clone())?;
@@ -72,7 +72,7 @@ impl Node {
             pod_cidrs: vec!["10.244.0.0/24".parse()?],
             service_cidrs: vec!["10.96.0.0/15".parse()?],
             host_ports: Vec::new(),
-            dns: None,
+            dns: Vec::new(),
             config: datapath.config(),
         };
         Ok(Node { datapath, local, options, home: own_cgroup()?, pods: 0, left })

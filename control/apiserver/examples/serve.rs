@@ -40,7 +40,7 @@ async fn main() {
     std::fs::write(dir.join("kubeconfig"), kubeconfig.to_string()).expect("the directory is writable");
     let server = Apiserver::new(Config {
         store: store::memory(),
-        service_cidr: "10.96.0.0/16".parse().expect("a range"),
+        service_cidrs: vec!["10.96.0.0/16".parse().expect("a range")],
         node_port_range: 30000..=32767,
         client_ca_pem: ca_pem.clone().into_bytes(),
         sa_key_pem: KeyPair::generate().expect("a key").serialize_pem().into_bytes(),

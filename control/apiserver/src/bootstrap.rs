@@ -132,7 +132,7 @@ fn kubernetes(server: &Apiserver) -> Vec<Wanted> {
     let service = json!({
         "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {
-            "type": "ClusterIP", "clusterIP": first(server.config.service_cidr), "sessionAffinity": "None",
+            "type": "ClusterIP", "clusterIP": server.config.service_cidrs.first().copied().map(first), "sessionAffinity": "None",
             "ports": ports,
         },
     });
@@ -172,8 +172,10 @@ fn once(server: &Apiserver) -> Vec<Wanted> {
             Wanted::new(("scheduling.k8s.io", "priorityclasses"), "", name, class)
         })
         .collect();
-    let range = json!({"spec": {"cidrs": [server.config.service_cidr.trunc().to_string()]}});
-    wanted.push(Wanted::new(("networking.k8s.io", "servicecidrs"), "", SERVICE, range));
+    // A second family joins when the server is told of it; the API lets no other change of a range pass.
+    let ranges: Vec<String> = server.config.service_cidrs.iter().map(|range| range.trunc().to_string()).collect();
+    let range = Wanted::new(("networking.k8s.io", "servicecidrs"), "", SERVICE, json!({"spec": {"cidrs": ranges}}));
+    wanted.push(range.keep(&["spec"]));
     let ca = String::from_utf8_lossy(&server.config.client_ca_pem);
     let trust = json!({"data": {"client-ca-file": ca}});
     let trust = Wanted::new(("", "configmaps"), "kube-system", "extension-apiserver-authentication", trust);

@@ -15,8 +15,9 @@ use std::{
 pub struct Config {
     /// Where objects live.
     pub store: Arc<dyn store::Backend>,
-    /// ClusterIPs come from here.
-    pub service_cidr: IpNet,
+    /// ClusterIPs come from here: one range, or one of each family. The first is that of the `kubernetes` Service, so it is of the family of
+    /// [`Config::advertise`], and of Services that name no family.
+    pub service_cidrs: Vec<IpNet>,
     /// nodePorts come from here (Kubernetes: 30000-32767).
     pub node_port_range: RangeInclusive<u16>,
     /// Client certificates signed by one of these CAs are believed.
@@ -75,4 +76,7 @@ pub enum Error {
     /// The service range is too small to hold an address.
     #[error("the service range {0} is too small")]
     ServiceCidr(IpNet),
+    /// There is no service range.
+    #[error("there is no service range")]
+    NoServiceCidr,
 }

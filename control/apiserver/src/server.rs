@@ -69,7 +69,7 @@ impl Apiserver {
     pub async fn new(config: Config) -> Result<Arc<Self>, Error> {
         let signer = Signer::new(&config.sa_key_pem, &config.issuer).ok_or(Error::SigningKey)?;
         let allocators =
-            Allocators::restore(config.store.as_ref(), config.service_cidr, config.node_port_range.clone()).await?;
+            Allocators::restore(config.store.as_ref(), &config.service_cidrs, config.node_port_range.clone()).await?;
         let nodes = subresource::node_proxy::NodeDialer::new(&config.kubelet_ca_pem, &config.kubelet_client)?;
         let informed = Informed::start(config.store.clone()).await?;
         let webhooks = Webhooks::new(config.store.clone());

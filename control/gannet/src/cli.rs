@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use plane::families::Families;
 
 use crate::settings::{NodeArguments, ServerArguments};
 
@@ -227,15 +228,15 @@ pub struct CreateArguments {
     /// Number of nodes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub nodes: u8,
-    /// Pod addresses of the cluster
+    /// Pod addresses of the cluster: one range, or one of IPv4 and one of IPv6 separated by a comma, the preferred family first
     #[arg(long, default_value = "10.244.0.0/16")]
-    pub pod_cidr: IpNet,
-    /// Service addresses
+    pub pod_cidr: Families<IpNet>,
+    /// Service addresses, of the same families
     #[arg(long, default_value = "10.96.0.0/16")]
-    pub service_cidr: IpNet,
-    /// Addresses of the nodes
+    pub service_cidr: Families<IpNet>,
+    /// Addresses of the nodes, of the same families
     #[arg(long, default_value = "10.243.0.0/24")]
-    pub underlay_cidr: IpNet,
+    pub underlay_cidr: Families<IpNet>,
     /// No veth pair and no routes in the root namespace: the cluster is reachable from inside alone
     #[arg(long)]
     pub no_host_access: bool,

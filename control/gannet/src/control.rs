@@ -23,10 +23,11 @@ pub fn run(arguments: &ControlArguments) -> anyhow::Result<()> {
             Err(_) => names.dns.insert(name.clone()),
         };
     }
+    let listen = server.listens_at(arguments.advertise);
     let config = plane::Config {
         data_dir: arguments.data_dir.clone(),
-        api: SocketAddr::new(server.bind, server.api_port),
-        fabric: SocketAddr::new(server.bind, server.fabric_port),
+        api: SocketAddr::new(listen, server.api_port),
+        fabric: SocketAddr::new(listen, server.fabric_port),
         advertise: arguments.advertise,
         names,
         cluster_cidr: server.pod_cidr,

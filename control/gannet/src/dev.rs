@@ -43,7 +43,7 @@ pub fn create(arguments: &CreateArguments) -> anyhow::Result<()> {
     let binary = daemons::install_binary(&cluster)?;
     for member in cluster.members() {
         let outcome = daemons::ensure(&cluster, &member, &binary)?;
-        step(&format!("node {} at {}: {outcome}", member.name, member.address));
+        step(&format!("node {} at {}: {outcome}", member.name, member.addresses));
     }
     if cluster.host_access {
         site::command_runtime()?.block_on(async {

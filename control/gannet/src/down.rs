@@ -10,9 +10,6 @@ use crate::dev::Cluster;
 use crate::teardown::{self, Removed};
 use crate::{lock, settings};
 
-/// Where pods find their gateway and their DNS; on `lo`.
-const GATEWAY: &str = "169.254.1.1";
-
 pub fn run(arguments: &DownArguments) -> anyhow::Result<()> {
     settings::check_machine()?;
     let data_dir = &arguments.data_dir;
@@ -33,10 +30,9 @@ pub fn run(arguments: &DownArguments) -> anyhow::Result<()> {
         removed.add("daemon", pid);
     }
     removed.instance(&arguments.instance, data_dir)?;
-    // What is left in the host's own namespace: pods' interfaces, the overlay, the gateway's address, our programs.
-    let gateway = GATEWAY.parse().expect("a constant address parses");
+    // What is left in the host's own namespace: pods' interfaces, the overlay, the gateways' addresses, our programs.
     let overlay = Netlink::here()?.find_link(kernel::bpf::OVERLAY)?;
-    kernel::bpf::remove(&data_dir.join("bpf"), Path::new("/proc/self/ns/net"), gateway)?;
+    kernel::bpf::remove(&data_dir.join("bpf"), Path::new("/proc/self/ns/net"), &agent::network::GATEWAYS)?;
     if let Some(overlay) = overlay {
         removed.add("interface", overlay.name);
     }

@@ -10,6 +10,7 @@ use agent::Identity;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, Uri};
+use plane::families::Families;
 use plane::join::{ClusterFacts, JoinReply, JoinRequest, PATH};
 use plane::pki::{hex, write_private};
 use rcgen::{CertificateParams, KeyPair};
@@ -57,7 +58,7 @@ pub fn token(given: Option<&str>, file: Option<&Path>) -> Token {
 struct Kept {
     url: String,
     node: String,
-    address: IpAddr,
+    address: Families<IpAddr>,
     facts: ClusterFacts,
 }
 
@@ -89,7 +90,7 @@ pub async fn identity(data_dir: &Path, place: &Place, url: &str, token: &Token) 
 fn kept(directory: &Path, place: &Place, url: &str) -> Option<Joined> {
     let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
     let kept: Kept = serde_json::from_str(&read("facts.json")?).ok()?;
-    let fits = kept.url == url && kept.node == place.node_name && kept.address == place.node_ip;
+    let fits = kept.url == url && kept.node == place.node_name && kept.address == place.node_ips;
     let identity = Identity {
         ca_pem: read("ca.crt")?,
         client_cert_pem: read("client.crt")?,
@@ -125,7 +126,7 @@ async fn join(directory: &Path, place: &Place, url: &str, token: &Token) -> Resu
     let asked = JoinRequest {
         secret: secret.to_owned(),
         node: place.node_name.clone(),
-        addresses: vec![place.node_ip],
+        addresses: place.node_ips.list(),
         client_request,
         serving_request,
     };
@@ -156,7 +157,7 @@ fn keep(directory: &Path, place: &Place, url: &str, identity: &Identity, facts: 
     write_private(&directory.join("serving.crt"), &identity.serving_cert_pem)?;
     write_private(&directory.join("serving.key"), &identity.serving_key_pem)?;
     let kept =
-        Kept { url: url.to_owned(), node: place.node_name.clone(), address: place.node_ip, facts: facts.clone() };
+        Kept { url: url.to_owned(), node: place.node_name.clone(), address: place.node_ips, facts: facts.clone() };
     write_private(&directory.join("facts.json"), &serde_json::to_string_pretty(&kept)?)?;
     Ok(())
 }

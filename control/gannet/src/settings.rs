@@ -1,7 +1,7 @@
 //! Arguments that `up`, `control` and `node` share, and what follows from them and from the machine.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use kernel::netlink::Netlink;
 use kernel::{LbMode, LoadBalancing, UplinkXdp};
+use plane::families::Families;
 
 use crate::cli::DATA_DIR;
 use crate::store_place::StoreArguments;
@@ -19,18 +20,18 @@ pub struct ServerArguments {
     /// Name of cluster and context in the kubeconfig
     #[arg(long, default_value = "gannet")]
     pub cluster_name: String,
-    /// Pod addresses of the cluster
+    /// Pod addresses of the cluster: one range, or one of IPv4 and one of IPv6 separated by a comma, the preferred family first
     #[arg(long, default_value = "10.244.0.0/16")]
-    pub pod_cidr: IpNet,
-    /// Service addresses
+    pub pod_cidr: Families<IpNet>,
+    /// Service addresses, likewise
     #[arg(long, default_value = "10.96.0.0/16")]
-    pub service_cidr: IpNet,
+    pub service_cidr: Families<IpNet>,
     /// DNS domain of the cluster
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
-    /// Address the API and the fabric listen on
-    #[arg(long, default_value = "0.0.0.0")]
-    pub bind: IpAddr,
+    /// Address the API and the fabric listen on; every one of the node's family if not given
+    #[arg(long)]
+    pub bind: Option<IpAddr>,
     /// Port of the API
     #[arg(long, default_value_t = 6443)]
     pub api_port: u16,
@@ -56,9 +57,9 @@ pub struct NodeArguments {
     /// Name of the node; the machine's host name if not given
     #[arg(long)]
     pub node_name: Option<String>,
-    /// The node's address; the uplink's first if not given
+    /// The node's address, or one of each family separated by a comma; the uplink's first of IPv4 if not given
     #[arg(long)]
-    pub node_ip: Option<IpAddr>,
+    pub node_ip: Option<Families<IpAddr>>,
     /// Interface towards the other nodes; that of the default route if not given
     #[arg(long)]
     pub uplink: Option<String>,
@@ -109,7 +110,9 @@ impl ServerArguments {
         add("--pod-cidr", self.pod_cidr.to_string());
         add("--service-cidr", self.service_cidr.to_string());
         add("--cluster-domain", self.cluster_domain.clone());
-        add("--bind", self.bind.to_string());
+        if let Some(bind) = self.bind {
+            add("--bind", bind.to_string());
+        }
         add("--api-port", self.api_port.to_string());
         add("--fabric-port", self.fabric_port.to_string());
         add("--goaway-chance", self.goaway_chance.to_string());
@@ -119,13 +122,21 @@ impl ServerArguments {
         words.extend(self.store.words());
         words
     }
+
+    /// Where the API and the fabric listen, when clients reach them at `advertise`.
+    pub fn listens_at(&self, advertise: IpAddr) -> IpAddr {
+        self.bind.unwrap_or(match advertise {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
+    }
 }
 
 /// Where a node stands, once the machine was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub node_name: String,
-    pub node_ip: IpAddr,
+    pub node_ips: Families<IpAddr>,
     pub uplink: String,
 }
 
@@ -136,7 +147,7 @@ impl NodeArguments {
         let mut add = |flag: &str, value: OsString| words.extend([flag.into(), value]);
         add("--data-dir", self.data_dir.clone().into());
         add("--node-name", place.node_name.clone().into());
-        add("--node-ip", place.node_ip.to_string().into());
+        add("--node-ip", place.node_ips.to_string().into());
         add("--uplink", place.uplink.clone().into());
         add("--instance", self.instance.clone().into());
         for (flag, value) in [("--xdp", self.xdp.to_possible_value()), ("--lb-mode", self.lb_mode.to_possible_value())]
@@ -171,7 +182,7 @@ impl NodeArguments {
         let netlink = Netlink::here()?;
         let uplink = match (&self.uplink, self.node_ip) {
             (Some(uplink), _) => uplink.clone(),
-            (None, Some(address)) => uplink_of(&netlink, address)?,
+            (None, Some(addresses)) => uplink_of(&netlink, addresses.first())?,
             (None, None) => netlink
                 .routes()?
                 .into_iter()
@@ -179,22 +190,22 @@ impl NodeArguments {
                 .map(|route| route.dev)
                 .context("no default route: name the interface towards the other nodes with --uplink")?,
         };
-        let node_ip = match self.node_ip {
-            Some(address) => address,
-            None => netlink
-                .addresses(&uplink)
-                .with_context(|| format!("--uplink {uplink}"))?
-                .into_iter()
-                .map(|address| address.addr())
-                .find(IpAddr::is_ipv4)
-                .with_context(|| format!("{uplink} has no IPv4 address: give one, or --node-ip"))?,
+        let node_ips = match self.node_ip {
+            Some(addresses) => addresses,
+            None => Families::one(first_address(&netlink, &uplink)?),
         };
         let node_name = match &self.node_name {
             Some(name) => name.clone(),
             None => host_name()?,
         };
-        Ok(Place { node_name, node_ip, uplink })
+        Ok(Place { node_name, node_ips, uplink })
     }
+}
+
+fn first_address(netlink: &Netlink, uplink: &str) -> anyhow::Result<IpAddr> {
+    let addresses = netlink.addresses(uplink).with_context(|| format!("--uplink {uplink}"))?;
+    let first = addresses.into_iter().map(|address| address.addr()).find(IpAddr::is_ipv4);
+    first.with_context(|| format!("{uplink} has no IPv4 address: give one, or --node-ip"))
 }
 
 fn uplink_of(netlink: &Netlink, address: IpAddr) -> anyhow::Result<String> {

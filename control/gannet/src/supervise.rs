@@ -80,10 +80,10 @@ pub fn up(arguments: &UpArguments) -> anyhow::Result<()> {
         }
         None => {
             let mut control = vec![OsString::from("control"), "--data-dir".into(), node.data_dir.clone().into()];
-            control.extend(["--advertise".into(), place.node_ip.to_string().into()]);
+            control.extend(["--advertise".into(), place.node_ips.first().to_string().into()]);
             control.extend(arguments.server.words());
             roles.push(Role::new("control", control));
-            let url = format!("https://{}", SocketAddr::new(place.node_ip, arguments.server.api_port));
+            let url = format!("https://{}", SocketAddr::new(place.node_ips.first(), arguments.server.api_port));
             words.extend(["--join".into(), url.into(), "--token-file".into(), node.data_dir.join("join-token").into()]);
         }
     }

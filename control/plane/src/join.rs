@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
+use crate::families::Families;
 use crate::pki::{self, Pki};
 
 /// Where it is served.
@@ -58,11 +59,11 @@ pub struct JoinReply {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterFacts {
     /// Pod addresses of the whole cluster.
-    pub cluster_cidr: IpNet,
+    pub cluster_cidr: Families<IpNet>,
     /// Service addresses.
-    pub service_cidr: IpNet,
-    /// Service address of the cluster's DNS.
-    pub cluster_dns: IpAddr,
+    pub service_cidr: Families<IpNet>,
+    /// Service addresses of the cluster's DNS.
+    pub cluster_dns: Families<IpAddr>,
     /// `cluster.local`.
     pub cluster_domain: String,
     /// Where the fabric is served: `https://host:6444`.

@@ -7,6 +7,7 @@
 
 pub mod execute;
 mod extra;
+pub mod families;
 pub mod identities;
 pub mod join;
 pub mod kubeconfig;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 pub use extra::STATUS_PATH;
 pub use store::{EtcdConfig, EtcdTls};
 
+use crate::families::Families;
 use crate::identities::Identities;
 use crate::join::{ClusterFacts, JoinService};
 use crate::pki::{Names, Pki};
@@ -56,9 +58,9 @@ pub struct Config {
     /// More names and addresses for the serving certificate.
     pub names: Names,
     /// Pod addresses of the whole cluster.
-    pub cluster_cidr: IpNet,
+    pub cluster_cidr: Families<IpNet>,
     /// Service addresses.
-    pub service_cidr: IpNet,
+    pub service_cidr: Families<IpNet>,
     /// Ports of NodePort Services.
     pub node_ports: RangeInclusive<u16>,
     /// `cluster.local`.
@@ -106,7 +108,12 @@ pub enum Error {
     System { what: &'static str, source: client::Error },
     /// The Services' range is too small.
     #[error("the Service range {0} has no address for the cluster's DNS; use a larger one, such as 10.96.0.0/16")]
-    ServiceRange(IpNet),
+    ServiceRange(Families<IpNet>),
+    /// Pods could not reach the API by its Service.
+    #[error(
+        "the API is at {advertise}, but Services have addresses of {range} first: the first range of Services is of the family of the first --node-ip"
+    )]
+    AdvertiseFamily { advertise: IpAddr, range: IpNet },
 }
 
 fn listen_fix(error: &std::io::Error) -> &'static str {
@@ -137,7 +144,7 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         extra::Paths { join: Arc::new(JoinService::new(pki.clone(), &token, facts.clone())), ledger: ledger.clone() };
     let server = Apiserver::new(apiserver::Config {
         store: store.clone(),
-        service_cidr: config.service_cidr,
+        service_cidrs: config.service_cidr.list(),
         node_port_range: config.node_ports.clone(),
         client_ca_pem: pki.ca_pem.clone().into_bytes(),
         sa_key_pem: pki.sa_key_pem.clone().into_bytes(),
@@ -160,7 +167,7 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
         pki.ca_pem.as_bytes(),
     )?;
     let controllers =
-        run_controllers::ControllersConfig { cluster_cidr: config.cluster_cidr, ca_pem: pki.ca_pem.clone() };
+        run_controllers::ControllersConfig { cluster_cidrs: config.cluster_cidr.list(), ca_pem: pki.ca_pem.clone() };
     let url = format!("https://{}", SocketAddr::new(config.advertise, config.api.port()));
     pki::write_private(&config.data_dir.join("kubeconfig"), &kubeconfig::render(&config.name, &url, &pki))?;
     // What answers requests reads the store itself, so the API serves before anything has read the whole of it.
@@ -229,7 +236,12 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, 
 }
 
 fn facts(config: &Config) -> Result<ClusterFacts, Error> {
-    let cluster_dns = nth(config.service_cidr, DNS_OFFSET).ok_or(Error::ServiceRange(config.service_cidr))?;
+    let (first, advertise) = (config.service_cidr.first(), config.advertise);
+    if first.addr().is_ipv4() != advertise.is_ipv4() {
+        return Err(Error::AdvertiseFamily { advertise, range: first });
+    }
+    let of_dns = config.service_cidr.map(|range| nth(range, DNS_OFFSET));
+    let cluster_dns = of_dns.ok_or(Error::ServiceRange(config.service_cidr))?;
     Ok(ClusterFacts {
         cluster_cidr: config.cluster_cidr,
         service_cidr: config.service_cidr,
@@ -250,7 +262,7 @@ fn serving_names(config: &Config) -> Names {
         format!("kubernetes.default.svc.{domain}"),
     ]));
     names.addresses.extend([config.advertise, Ipv4Addr::LOCALHOST.into()]);
-    names.addresses.extend(nth(config.service_cidr, 1));
+    names.addresses.extend(nth(config.service_cidr.first(), 1));
     names
 }
 

@@ -30,19 +30,16 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// What the control loops have to be told.
 #[derive(Clone, Debug)]
 pub struct ControllersConfig {
-    /// The range that nodes' pod CIDRs are cut from.
-    pub cluster_cidr: IpNet,
+    /// The ranges that nodes' pod CIDRs are cut from, one a family.
+    pub cluster_cidrs: Vec<IpNet>,
     /// The cluster's CA certificate, PEM.
     pub ca_pem: String,
 }
 
 /// Runs every control loop until `shutdown`.
 pub async fn run_controllers(identities: Identities, views: Views, config: ControllersConfig, shutdown: Shutdown) {
-    let config = controllers::Config {
-        cluster_cidrs: vec![config.cluster_cidr],
-        ca_pem: config.ca_pem,
-        started: process::now(),
-    };
+    let config =
+        controllers::Config { cluster_cidrs: config.cluster_cidrs, ca_pem: config.ca_pem, started: process::now() };
     let tasks: Vec<_> = controllers::all(&config)
         .into_iter()
         // These two must see every kind, so they have runners of their own.

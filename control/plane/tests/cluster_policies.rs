@@ -51,7 +51,7 @@ async fn they_reach_the_fabric_in_the_order_of_their_tiers() {
     let (store, shutdown) = (store::memory(), Shutdown::new());
     let server = Apiserver::new(Config {
         store: store.clone(),
-        service_cidr: "10.96.0.0/16".parse().expect("a range"),
+        service_cidrs: vec!["10.96.0.0/16".parse().expect("a range")],
         node_port_range: 30000..=32767,
         client_ca_pem: pki.ca_pem.clone().into_bytes(),
         sa_key_pem: pki.sa_key_pem.clone().into_bytes(),

@@ -53,7 +53,7 @@ async fn start() -> Plane {
     let store = store::memory();
     let server = Apiserver::new(apiserver::Config {
         store: store.clone(),
-        service_cidr: "10.96.0.0/16".parse().expect("a range"),
+        service_cidrs: vec!["10.96.0.0/16".parse().expect("a range")],
         node_port_range: 30000..=32767,
         client_ca_pem: pki.ca_pem.clone().into_bytes(),
         sa_key_pem: pki.sa_key_pem.clone().into_bytes(),
@@ -74,8 +74,10 @@ async fn start() -> Plane {
     let client = server.transport(User::gannet());
     let identities = Identities::new(server.clone());
     let views = views::start(store.clone(), shutdown.clone()).await;
-    let config =
-        ControllersConfig { cluster_cidr: "10.244.0.0/16".parse().expect("a range"), ca_pem: pki.ca_pem.clone() };
+    let config = ControllersConfig {
+        cluster_cidrs: vec!["10.244.0.0/16".parse().expect("a range")],
+        ca_pem: pki.ca_pem.clone(),
+    };
     let ledger = Arc::new(Ledger::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let fabric = listener.local_addr().expect("an address");

@@ -1,6 +1,6 @@
 //! What the daemon is told at its start.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -12,9 +12,10 @@ pub struct Config {
     pub node_name: String,
     /// State directory; the daemon keeps all of its files below it.
     pub data_dir: PathBuf,
-    /// The node's address on the underlay, its InternalIP.
-    pub node_ip: IpAddr,
-    /// Interface that carries `node_ip`.
+    /// The node's addresses on the underlay, its InternalIPs: one, or one of each family. The control plane, the other nodes' tunnels and
+    /// the node API use the first; its family is that of pods' `podIP`.
+    pub node_ips: Vec<IpAddr>,
+    /// Interface that carries `node_ips`.
     pub uplink: String,
     /// API server, `https://host:6443`.
     pub server_url: String,
@@ -26,18 +27,29 @@ pub struct Config {
     pub cri_socket: Option<PathBuf>,
     /// The node's own v2 cgroup, an absolute directory such as `/sys/fs/cgroup/gannet/node`.
     pub cgroup: PathBuf,
-    /// Service address of the cluster's DNS.
-    pub cluster_dns: IpAddr,
+    /// Service addresses of the cluster's DNS, one a family of Services.
+    pub cluster_dns: Vec<IpAddr>,
     /// Domain of the cluster, `cluster.local`.
     pub cluster_domain: String,
-    /// Service addresses.
-    pub service_cidr: IpNet,
-    /// Pod addresses of the whole cluster.
-    pub cluster_cidr: IpNet,
+    /// Ranges of Service addresses, one a family.
+    pub service_cidrs: Vec<IpNet>,
     /// XDP on the uplink, and how backends of other nodes are reached from outside.
     pub load_balancing: kernel::LoadBalancing,
     /// The `gannet` binary, which containerd runs as CNI plugin.
     pub binary: PathBuf,
+}
+
+impl Config {
+    /// Where the control plane reaches the node.
+    pub fn node_ip(&self) -> IpAddr {
+        self.node_ips.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Addresses with those of the node's first family first, as `podIPs` and `hostIPs` are ordered.
+    pub fn sorted(&self, mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+        ips.sort_by_key(|ip| ip.is_ipv4() != self.node_ip().is_ipv4());
+        ips
+    }
 }
 
 /// The node's certificates and keys, PEM.

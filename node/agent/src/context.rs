@@ -60,9 +60,9 @@ pub(crate) struct Parts {
 
 impl Context {
     pub(crate) fn new(config: Config, parts: Parts) -> Context {
-        let facts = Facts { host_ips: vec![config.node_ip], runtime: "containerd".to_owned() };
+        let facts = Facts { host_ips: config.node_ips.clone(), runtime: "containerd".to_owned() };
         let dns = DnsOptions {
-            cluster_servers: vec![config.cluster_dns.to_string()],
+            cluster_servers: config.cluster_dns.iter().map(ToString::to_string).collect(),
             cluster_domain: config.cluster_domain.clone(),
             host: crate::facts::resolv_conf(),
         };

@@ -119,7 +119,7 @@ fn start(
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = (config.node_ip, node::API_PORT);
+    let address = (config.node_ip(), node::API_PORT);
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("port {} of {} is taken: is a node running already?", address.1, address.0))
 }
@@ -168,15 +168,14 @@ async fn start_network(context: Arc<Context>, shutdown: CancellationToken) {
         node_name: config.node_name.clone(),
         data_dir: config.data_dir.clone(),
         uplink: config.uplink.clone(),
-        node_ip: config.node_ip,
-        pod_cidr: None,
+        node_ips: config.node_ips.clone(),
+        pod_cidrs: Vec::new(),
         fabric_url: config.fabric_url.clone(),
         identity: config.identity.clone(),
         cgroup: config.cgroup.clone(),
-        dns_ip: config.cluster_dns,
+        dns_ips: config.cluster_dns.clone(),
         cluster_domain: config.cluster_domain.clone(),
-        service_cidr: config.service_cidr,
-        cluster_cidr: config.cluster_cidr,
+        service_cidrs: config.service_cidrs.clone(),
         load_balancing: config.load_balancing,
     };
     loop {

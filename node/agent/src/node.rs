@@ -1,4 +1,4 @@
-//! The Node object: registered at the start, its status kept current, its pod range handed to the network.
+//! The Node object: registered at the start, its status kept current, its pod ranges handed to the network.
 
 mod status;
 
@@ -133,11 +133,11 @@ async fn register(context: &Context) -> Result<(), client::Error> {
     }
 }
 
-/// The task `pod range`: tells the network and the runtime the pod range that the control plane gives the node.
+/// The task `pod range`: tells the network and the runtime the pod ranges that the control plane gives the node.
 pub(crate) async fn follow_pod_range(context: Arc<Context>, shutdown: CancellationToken) {
     let selector = ListParams::fields(format!("metadata.name={}", context.config.node_name));
     let mut stream = context.client.watch::<Node>("", &selector);
-    let mut known: Option<IpNet> = None;
+    let mut known: Vec<IpNet> = Vec::new();
     loop {
         let event = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -149,31 +149,39 @@ pub(crate) async fn follow_pod_range(context: Arc<Context>, shutdown: Cancellati
             Some(Watched::Deleted(_) | Watched::Bookmark(_)) => None,
             None => return,
         };
-        let range = node.and_then(|n| n.spec?.pod_cidr).and_then(|text| text.parse::<IpNet>().ok());
-        if let Some(range) = range.filter(|range| known != Some(*range)) {
-            known = Some(range);
-            hand_out(&context, range, &shutdown).await;
+        let ranges = node.and_then(|node| node.spec).map(|spec| pod_ranges(&spec)).unwrap_or_default();
+        if !ranges.is_empty() && known != ranges {
+            known.clone_from(&ranges);
+            hand_out(&context, ranges, &shutdown).await;
         }
     }
 }
 
-async fn hand_out(context: &Context, range: IpNet, shutdown: &CancellationToken) {
+/// `podCIDRs`, or the older `podCIDR`.
+fn pod_ranges(spec: &NodeSpec) -> Vec<IpNet> {
+    let listed = spec.pod_cidrs.as_deref().filter(|listed| !listed.is_empty());
+    let texts = listed.unwrap_or_else(|| spec.pod_cidr.as_slice());
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+async fn hand_out(context: &Context, ranges: Vec<IpNet>, shutdown: &CancellationToken) {
+    let shown = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     loop {
         let set = match context.network.get() {
-            Some(network) => network.set_pod_cidr(range).await.map_err(|error| error.to_string()),
+            Some(network) => network.set_pod_cidrs(ranges.clone()).await.map_err(|error| error.to_string()),
             None => Err("the network is starting".to_owned()),
         };
         match set {
             Ok(()) => break,
-            Err(error) => tracing::debug!(error, %range, "pod range not set yet"),
+            Err(error) => tracing::debug!(error, shown, "pod ranges not set yet"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(RETRY) => {}
         }
     }
-    tracing::info!(%range, "pod range");
-    if let Err(error) = context.runtime.update_runtime_config(&range.to_string()).await {
+    tracing::info!(ranges = shown, "pod ranges");
+    if let Err(error) = context.runtime.update_runtime_config(&shown).await {
         tracing::debug!(%error, "the runtime was not told the pod range");
     }
 }

@@ -184,6 +184,11 @@ async fn connect(host: &str, port: u16) -> Result<tokio::net::TcpStream, String>
     stream.map_err(|error| format!("dial tcp {host}:{port}: {error}"))
 }
 
+/// A host as it stands in URLs: IPv6 addresses in brackets (RFC 3986 section 3.2.2).
+fn in_url(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
 fn cut(mut text: String) -> String {
     if text.len() > OUTPUT_LIMIT {
         let end = (0..=OUTPUT_LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -22,8 +22,8 @@ pub(crate) fn success(version: &str, ifname: &str, netns: &str, reply: &AttachRe
         .iter()
         .map(|address| {
             let mut ip = json!({"address": address, "interface": 1});
-            if !reply.gateway.is_empty() && is_v6(&reply.gateway) == is_v6(address) {
-                ip["gateway"] = json!(reply.gateway);
+            if let Some(gateway) = reply.gateways.iter().find(|gateway| is_v6(gateway) == is_v6(address)) {
+                ip["gateway"] = json!(gateway);
             }
             if version != "1.0.0" {
                 ip["version"] = json!(if is_v6(address) { "6" } else { "4" });

@@ -165,9 +165,9 @@ impl Compiler {
         self.desired =
             Desired { config: self.local.config, routes: routes(&self.state, &self.local), ..Desired::default() };
         self.changes = Changes::everything();
-        if let Some(dns) = &self.local.dns {
+        for dns in self.local.dns.clone() {
             let name = ServiceName { namespace: "".into(), name: "dns".into() };
-            self.exchange(&name, Part::default(), dns_part(dns));
+            self.exchange(&name, Part::default(), dns_part(&dns));
         }
         let services: Vec<_> = self.state.services.iter().map(|(name, one)| (name.clone(), one.clone())).collect();
         for (name, service) in services {

@@ -24,8 +24,8 @@ pub struct Local {
     pub service_cidrs: Vec<IpNet>,
     /// Ports of the node that lead to its pods.
     pub host_ports: Vec<HostPort>,
-    /// The DNS server of the node.
-    pub dns: Option<Dns>,
+    /// The DNS servers of the node: one a family that it serves.
+    pub dns: Vec<Dns>,
     /// Written as it is.
     pub config: abi::Config,
 }
@@ -177,7 +177,7 @@ fn compile_port(name: &ServiceName, service: &Service, port: &Port, here: Here<'
 
 /// Whether the node answers this frontend itself: the cluster's DNS Service is in the API for its name and address.
 pub(crate) fn is_dns(local: &Local, key: &ServiceKey) -> bool {
-    local.dns.is_some_and(|dns| addr(dns.service.ip()) == key.addr && dns.service.port() == key.port.get())
+    local.dns.iter().any(|dns| addr(dns.service.ip()) == key.addr && dns.service.port() == key.port.get())
 }
 
 /// The node's own DNS as a Service that comes before all others. No Service can have its name: names are never empty.
@@ -210,14 +210,13 @@ pub(crate) fn routes(state: &State, local: &Local) -> BTreeMap<RouteKey, RouteVa
             }
             continue;
         }
+        // One tunnel carries both families: the receiver knows the sender by the outer address, and pods' MTU allows for one header.
+        let Some(tunnel) = node.addresses.first().copied() else { continue };
         for net in &node.pod_cidrs {
-            // The tunnel endpoint is of the pods' family where the node has one, else whatever it has.
-            let same = |ip: &&IpAddr| ip.is_ipv4() == net.addr().is_ipv4();
-            let Some(remote) = node.addresses.iter().find(same).or(node.addresses.first()) else { continue };
-            put(*net, abi::ROUTE_OVERLAY, addr(*remote));
+            put(*net, abi::ROUTE_OVERLAY, addr(tunnel));
         }
         for ip in &node.addresses {
-            put(IpNet::from(*ip), abi::ROUTE_NODE, addr(*ip));
+            put(IpNet::from(*ip), abi::ROUTE_NODE, addr(tunnel));
         }
     }
     // What the node knows of itself stands above what others say.
@@ -227,7 +226,7 @@ pub(crate) fn routes(state: &State, local: &Local) -> BTreeMap<RouteKey, RouteVa
     for net in &local.pod_cidrs {
         put(*net, abi::ROUTE_LOCAL_PODS, Addr::ANY);
     }
-    for ip in local.addresses.iter().copied().chain(local.dns.map(|dns| dns.server.ip())) {
+    for ip in local.addresses.iter().copied().chain(local.dns.iter().map(|dns| dns.server.ip())) {
         put(IpNet::from(ip), abi::ROUTE_THIS_NODE, Addr::ANY);
     }
     out

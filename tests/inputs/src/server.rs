@@ -47,7 +47,7 @@ impl Server {
             let ca_pem = params.self_signed(&key).expect("self-signed").pem();
             let server = Apiserver::new(Config {
                 store: store::memory(),
-                service_cidr: "10.96.0.0/24".parse().expect("a range"),
+                service_cidrs: vec!["10.96.0.0/24".parse().expect("a range")],
                 node_port_range: 30000..=30015,
                 client_ca_pem: ca_pem.clone().into_bytes(),
                 sa_key_pem: KeyPair::generate().expect("a key").serialize_pem().into_bytes(),

@@ -93,9 +93,9 @@ impl Node {
             }
         }
         let seats = self.attached.iter().map(|(name, (seat, _))| (name.clone(), *seat)).collect();
-        let desired = compile(&self.state.policy, &seats, None);
+        let desired = compile(&self.state.policy, &seats, &[]);
         assert!(desired.refused.is_empty());
-        assert_eq!(*self.compiler.update(&self.state.policy, &seats, None), desired);
+        assert_eq!(*self.compiler.update(&self.state.policy, &seats, &[]), desired);
         for step in diff(&desired, &self.observed) {
             self.write(&step);
             watch(self);

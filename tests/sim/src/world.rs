@@ -335,7 +335,7 @@ fn server_config(store: Arc<dyn Backend>) -> apiserver::Config {
     let certificate = certificate.expect("a certificate").pem();
     apiserver::Config {
         store,
-        service_cidr: "10.96.0.0/16".parse().expect("a range"),
+        service_cidrs: vec!["10.96.0.0/16".parse().expect("a range")],
         node_port_range: 30000..=32767,
         client_ca_pem: certificate.clone().into_bytes(),
         sa_key_pem: key.serialize_pem().into_bytes(),

@@ -31,8 +31,8 @@ pub(crate) struct Allocators {
 struct Pools {
     ips: IpPools,
     ports: PortPool,
-    /// The range that is served whatever objects say.
-    own: IpNet,
+    /// The ranges that are served whatever objects say.
+    own: Vec<IpNet>,
     /// The ServiceCIDRs that the ranges are of.
     followed: Revision,
 }
@@ -57,17 +57,21 @@ impl Allocators {
     /// Reads what the stored Services hold.
     pub(crate) async fn restore(
         store: &dyn store::Backend,
-        cidr: IpNet,
+        cidrs: &[IpNet],
         ports: RangeInclusive<u16>,
     ) -> Result<Self, Error> {
-        if IpPool::new(cidr).is_none() {
-            return Err(Error::ServiceCidr(cidr));
+        if cidrs.is_empty() {
+            return Err(Error::NoServiceCidr);
         }
-        let mut pools =
-            Pools { ips: IpPools::default(), ports: PortPool::new(ports), own: cidr, followed: Revision(0) };
+        if let Some(cidr) = cidrs.iter().find(|cidr| IpPool::new(**cidr).is_none()) {
+            return Err(Error::ServiceCidr(*cidr));
+        }
+        let own: Vec<IpNet> = cidrs.iter().map(IpNet::trunc).collect();
+        let mut pools = Pools { ips: IpPools::default(), ports: PortPool::new(ports), own, followed: Revision(0) };
         let defined = store.list("/registry/networking.k8s.io/servicecidrs/", None, None, None).await?;
         let defined = defined.entries.iter().filter_map(|entry| storage::parse(&entry.value).ok());
-        pools.ips.set(&ranges(cidr, defined.collect::<Vec<_>>().iter()));
+        let ranges = ranges(&pools.own, defined.collect::<Vec<_>>().iter());
+        pools.ips.set(&ranges);
         let listing = store.list(&storage::core_key("services", "", ""), None, None, None).await?;
         for entry in &listing.entries {
             let Ok(object) = storage::parse(&entry.value) else { continue };
@@ -98,8 +102,8 @@ impl Allocators {
         let mut pools = self.lock();
         if pools.followed != changed {
             pools.followed = changed;
-            let own = pools.own;
-            pools.ips.set(&ranges(own, snapshot.all(Kind::ServiceCidrs).map(|object| &object.value)));
+            let ranges = ranges(&pools.own, snapshot.all(Kind::ServiceCidrs).map(|object| &object.value));
+            pools.ips.set(&ranges);
         }
     }
 
@@ -174,8 +178,8 @@ fn is_service(resource: &Resource) -> bool {
 }
 
 /// The ranges of ServiceCIDRs, the server's own first, each with whether it is open.
-fn ranges<'a>(own: IpNet, defined: impl Iterator<Item = &'a Value>) -> Vec<(IpNet, bool)> {
-    let mut ranges = vec![(own, true)];
+fn ranges<'a>(own: &[IpNet], defined: impl Iterator<Item = &'a Value>) -> Vec<(IpNet, bool)> {
+    let mut ranges: Vec<(IpNet, bool)> = own.iter().map(|range| (*range, true)).collect();
     for object in defined {
         let listed = object["spec"]["cidrs"].as_array().into_iter().flatten();
         for range in listed.filter_map(|range| range.as_str()?.parse::<IpNet>().ok()) {

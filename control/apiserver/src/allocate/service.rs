@@ -2,7 +2,7 @@
 
 use super::{IpPools, Numbers, Pools, refusal};
 use api::{FieldError, meta};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
 const NONE: &str = "None";
@@ -36,6 +36,8 @@ pub(crate) fn allocate(
 ) {
     if needs_cluster_ip(&service["spec"]) {
         allocate_ip(pools, service, held, taken, errors);
+    } else if cluster_ip(&service["spec"]) == NONE && !is_external_name(&service["spec"]) {
+        choose_families(&pools.ips, meta::child_mut(service, "spec"));
     }
     if needs_node_ports(&service["spec"]) {
         allocate_ports(pools, service, held, taken, errors);
@@ -97,6 +99,20 @@ fn allocate_ip(
     spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
 }
 
+/// The families of a headless Service that names none: the cluster's first, and by its policy the other. Without a selector its
+/// endpoints are made by somebody who knows their family.
+fn choose_families(pools: &IpPools, spec: &mut Map<String, Value>) {
+    if spec.get("ipFamilies").and_then(Value::as_array).is_some_and(|listed| !listed.is_empty()) {
+        return;
+    }
+    let selects = spec.get("selector").and_then(Value::as_object).is_some_and(|pairs| !pairs.is_empty());
+    let single = spec.get("ipFamilyPolicy").is_none_or(|policy| policy == "SingleStack");
+    let (first, dual) = (pools.prefers_v4(), pools.has_family(true) && pools.has_family(false));
+    let both = !single && (dual || !selects);
+    let families: Vec<&str> = [Some(first), both.then_some(!first)].into_iter().flatten().map(family).collect();
+    spec.insert("ipFamilies".to_owned(), json!(families));
+}
+
 /// One address that was asked for, unless the Service has it already.
 fn take_asked(pools: &mut Pools, asked: &str, held: &Numbers, taken: &mut Numbers) -> Result<IpAddr, String> {
     match asked.parse::<IpAddr>() {
@@ -124,10 +140,6 @@ fn families(pools: &IpPools, spec: &Value, errors: &mut Vec<FieldError>) -> Opti
         let what = "this cluster is not configured for dual-stack services";
         errors.push(FieldError::invalid("spec.ipFamilyPolicy", policy, what));
         return None;
-    }
-    // The default of a cluster that has only the other family.
-    if families == [true] && cluster_ip(spec).is_empty() && !pools.has_family(true) {
-        families = vec![false];
     }
     for (index, v4) in families.iter().enumerate().filter(|(_, v4)| !pools.has_family(**v4)) {
         let field = format!("spec.ipFamilies[{index}]");

@@ -9,7 +9,7 @@ fn allocators_of(ranges: &[&str]) -> Allocators {
     let ranges: Vec<(IpNet, bool)> = ranges.iter().map(|range| (range.parse().unwrap(), true)).collect();
     let mut ips = IpPools::default();
     ips.set(&ranges);
-    let pools = Pools { ips, ports: PortPool::new(30000..=30002), own: ranges[0].0, followed: Revision(0) };
+    let pools = Pools { ips, ports: PortPool::new(30000..=30002), own: vec![ranges[0].0], followed: Revision(0) };
     Allocators { pools: Mutex::new(pools) }
 }
 
@@ -156,4 +156,17 @@ fn a_health_check_has_a_port_of_its_own() {
     assert_ne!(balanced["spec"]["ports"][0]["nodePort"].as_u64(), Some(health));
     allocators.release(services(), &balanced);
     create(&allocators, json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": health}]})).unwrap();
+}
+
+#[test]
+fn the_first_range_is_of_the_family_of_those_who_name_none() {
+    let allocators = allocators_of(&["fd00::/112", "10.96.0.0/28"]);
+    let one = create(&allocators, json!({})).unwrap();
+    assert_eq!(one["spec"]["ipFamilies"], json!(["IPv6"]));
+    let both = create(&allocators, json!({"ipFamilyPolicy": "PreferDualStack"})).unwrap();
+    assert_eq!(both["spec"]["ipFamilies"], json!(["IPv6", "IPv4"]));
+    let headless = json!({"clusterIP": "None", "selector": {"a": "b"}, "ipFamilyPolicy": "SingleStack"});
+    assert_eq!(create(&allocators, headless).unwrap()["spec"]["ipFamilies"], json!(["IPv6"]));
+    let free = json!({"clusterIP": "None", "ipFamilyPolicy": "RequireDualStack"});
+    assert_eq!(create(&allocators, free).unwrap()["spec"]["ipFamilies"], json!(["IPv6", "IPv4"]));
 }

@@ -9,7 +9,7 @@ async fn old_events_go_and_counted_ones_stay() {
     let ca_pem = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem().into_bytes();
     let server = Apiserver::new(Config {
         store: store::memory(),
-        service_cidr: "10.96.0.0/24".parse().unwrap(),
+        service_cidrs: vec!["10.96.0.0/24".parse().unwrap()],
         node_port_range: 30000..=30001,
         client_ca_pem: ca_pem.clone(),
         sa_key_pem: key.serialize_pem().into_bytes(),

@@ -78,7 +78,7 @@ impl Fixture {
         let store = store::memory();
         let mut config = Config {
             store: store.clone(),
-            service_cidr: "10.96.0.0/24".parse().unwrap(),
+            service_cidrs: vec!["10.96.0.0/24".parse().unwrap()],
             node_port_range: 30000..=30015,
             client_ca_pem: pki.ca_pem.clone().into_bytes(),
             sa_key_pem: KeyPair::generate().unwrap().serialize_pem().into_bytes(),

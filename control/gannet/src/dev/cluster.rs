@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
+use plane::families::Families;
 use plane::pki::write_private;
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,9 @@ const FILE: &str = "cluster.json";
 pub struct Cluster {
     pub name: String,
     pub nodes: u8,
-    pub pod_cidr: IpNet,
-    pub service_cidr: IpNet,
-    pub underlay_cidr: IpNet,
+    pub pod_cidr: Families<IpNet>,
+    pub service_cidr: Families<IpNet>,
+    pub underlay_cidr: Families<IpNet>,
     pub host_access: bool,
 }
 
@@ -39,7 +40,8 @@ pub struct Member {
     pub index: u8,
     /// Name of the Node, the namespace's suffix and the control group.
     pub name: String,
-    pub address: IpAddr,
+    /// The first is that of the API, the fabric and the tunnels.
+    pub addresses: Families<IpAddr>,
     pub data_dir: PathBuf,
 }
 
@@ -71,20 +73,29 @@ impl Cluster {
             bail!("--name {name:?}: at most {MAX_NAME} lower case letters, digits and '-'");
         }
         let ranges = [
-            ("--pod-cidr", arguments.pod_cidr, 24),
-            ("--service-cidr", arguments.service_cidr, 24),
-            ("--underlay-cidr", arguments.underlay_cidr, 27),
+            ("--pod-cidr", arguments.pod_cidr, 24, 60),
+            ("--service-cidr", arguments.service_cidr, 24, 116),
+            ("--underlay-cidr", arguments.underlay_cidr, 27, 120),
         ];
-        for (flag, range, longest) in ranges {
-            if range.addr().is_ipv6() {
-                bail!("{flag} {range}: clusters are IPv4 at present");
+        let order = |ranges: &Families<IpNet>| ranges.iter().map(|range| range.addr().is_ipv4()).collect::<Vec<_>>();
+        for (flag, families, longest_v4, longest_v6) in &ranges {
+            if order(families) != order(&arguments.underlay_cidr) {
+                bail!(
+                    "{flag} {families} and --underlay-cidr {}: give ranges of the same families in the same order",
+                    arguments.underlay_cidr
+                );
             }
-            if range.prefix_len() > longest || range.prefix_len() < 8 {
-                bail!("{flag} {range}: give a range between /8 and /{longest}");
+            for range in families.iter() {
+                let longest = if range.addr().is_ipv4() { longest_v4 } else { longest_v6 };
+                if range.prefix_len() > *longest || range.prefix_len() < 8 {
+                    bail!("{flag} {range}: give a range between /8 and /{longest}");
+                }
             }
         }
-        for (index, (flag, range, _)) in ranges.iter().enumerate() {
-            for (other_flag, other, _) in &ranges[index + 1..] {
+        let single: Vec<(&str, IpNet)> =
+            ranges.iter().flat_map(|(flag, families, ..)| families.iter().map(|range| (*flag, range))).collect();
+        for (index, (flag, range)) in single.iter().enumerate() {
+            for (other_flag, other) in &single[index + 1..] {
                 if overlap(range, other) {
                     bail!("{flag} {range} and {other_flag} {other} overlap; choose separate ranges");
                 }
@@ -93,9 +104,9 @@ impl Cluster {
         Ok(Self {
             name: name.clone(),
             nodes: arguments.nodes,
-            pod_cidr: arguments.pod_cidr.trunc(),
-            service_cidr: arguments.service_cidr.trunc(),
-            underlay_cidr: arguments.underlay_cidr.trunc(),
+            pod_cidr: truncated(arguments.pod_cidr),
+            service_cidr: truncated(arguments.service_cidr),
+            underlay_cidr: truncated(arguments.underlay_cidr),
             host_access: !arguments.no_host_access,
         })
     }
@@ -159,14 +170,18 @@ impl Cluster {
         format!("gn-{}", self.name)
     }
 
-    /// The machine's own address on the underlay, and the nodes' default gateway.
-    pub fn host_address(&self) -> IpAddr {
-        self.address(HOST_OFFSET)
+    /// The machine's own addresses on the underlay, and the nodes' default gateways.
+    pub fn host_addresses(&self) -> Families<IpAddr> {
+        self.addresses(HOST_OFFSET)
     }
 
-    /// An underlay address with the underlay's prefix length.
-    pub fn on_underlay(&self, address: IpAddr) -> IpNet {
-        IpNet::new(address, self.underlay_cidr.prefix_len()).expect("the prefix length comes from a range")
+    /// Underlay addresses with the underlay's prefix lengths.
+    pub fn on_underlay(&self, addresses: Families<IpAddr>) -> Vec<IpNet> {
+        let with_prefix = |address: IpAddr| {
+            let range = self.underlay_cidr.of(address.is_ipv4())?;
+            IpNet::new(address, range.prefix_len()).ok()
+        };
+        addresses.iter().filter_map(with_prefix).collect()
     }
 
     /// The nodes, the serving one first.
@@ -175,19 +190,24 @@ impl Cluster {
             let name = format!("{}-{index}", self.name);
             Member {
                 index,
-                address: self.address(NODE_OFFSET + u32::from(index)),
+                addresses: self.addresses(NODE_OFFSET + u32::from(index)),
                 data_dir: self.directory().join(&name),
                 name,
             }
         })
     }
 
-    fn address(&self, offset: u32) -> IpAddr {
-        match self.underlay_cidr.network() {
+    fn addresses(&self, offset: u32) -> Families<IpAddr> {
+        let address = |range: IpNet| match range.network() {
             IpAddr::V4(first) => IpAddr::V4((u32::from(first) + offset).into()),
             IpAddr::V6(first) => IpAddr::V6((u128::from(first) + u128::from(offset)).into()),
-        }
+        };
+        self.underlay_cidr.map(|range| Some(address(range))).expect("an address is of its range's family")
     }
+}
+
+fn truncated(ranges: Families<IpNet>) -> Families<IpNet> {
+    ranges.map(|range| Some(range.trunc())).expect("cutting host bits off changes no family")
 }
 
 /// Whether two ranges share an address.

@@ -1,6 +1,7 @@
 //! The processes of a node: `gannet up` in its namespace and control group, in a session of its own.
 
 use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,7 +55,7 @@ pub fn ensure(cluster: &Cluster, member: &Member, binary: &Path) -> anyhow::Resu
     command
         .args(["up", "--detached", "--data-dir"])
         .arg(&member.data_dir)
-        .args(["--node-name", &member.name, "--node-ip", &member.address.to_string(), "--uplink", UPLINK])
+        .args(["--node-name", &member.name, "--node-ip", &member.addresses.to_string(), "--uplink", UPLINK])
         .args(["--instance", &member.name])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -63,7 +64,11 @@ pub fn ensure(cluster: &Cluster, member: &Member, binary: &Path) -> anyhow::Resu
     match cluster.members().next() {
         Some(server) if server.index != member.index => {
             command
-                .args(["--join", &format!("https://{}:{API_PORT}", server.address), "--token-file"])
+                .args([
+                    "--join",
+                    &format!("https://{}", SocketAddr::new(server.addresses.first(), API_PORT)),
+                    "--token-file",
+                ])
                 .arg(server.data_dir.join("join-token"));
         }
         _ => {
@@ -96,18 +101,19 @@ pub fn stop(member: &Member) {
     }
 }
 
-/// Waits until every node is registered and has its pod range.
-pub async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<(Member, IpNet)>> {
+/// Waits until every node is registered and has its pod ranges.
+pub async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<(Member, Vec<IpNet>)>> {
     let nodes = Gvr { group: String::new(), version: "v1".to_owned(), resource: "nodes".to_owned() };
     loop {
         if let Ok(client) = Client::from_kubeconfig(&cluster.kubeconfig())
             && let Ok(listed) = client.list_value(&nodes, "", &ListParams::all()).await
         {
-            let range = |member: &Member| {
+            let range = |member: &Member| -> Option<Vec<IpNet>> {
                 let node = listed.items.iter().find(|node| node["metadata"]["name"] == member.name.as_str())?;
-                node["spec"]["podCIDR"].as_str()?.parse().ok()
+                let listed = node["spec"]["podCIDRs"].as_array()?;
+                listed.iter().map(|range| range.as_str()?.parse().ok()).collect()
             };
-            let ranges: Option<Vec<(Member, IpNet)>> =
+            let ranges: Option<Vec<(Member, Vec<IpNet>)>> =
                 cluster.members().map(|member| range(&member).map(|range| (member, range))).collect();
             if let Some(ranges) = ranges {
                 return Ok(ranges);

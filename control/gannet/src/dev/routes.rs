@@ -20,7 +20,8 @@ pub fn check_overlap(cluster: &Cluster) -> anyhow::Result<()> {
             ("--service-cidr", cluster.service_cidr),
             ("--underlay-cidr", cluster.underlay_cidr),
         ];
-        for (flag, range) in ranges {
+        let single = ranges.iter().flat_map(|(flag, families)| families.iter().map(move |range| (flag, range)));
+        for (flag, range) in single {
             if overlap(&range, &route.to) {
                 bail!(
                     "{flag} {range} overlaps this machine's route to {} on {}; choose another range, or --no-host-access",
@@ -34,17 +35,27 @@ pub fn check_overlap(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// Services through the serving node, each pod range through its own node: the way back is the same as the way there.
-pub fn ensure(cluster: &Cluster, pod_ranges: &[(Member, IpNet)]) -> anyhow::Result<()> {
+pub fn ensure(cluster: &Cluster, pod_ranges: &[(Member, Vec<IpNet>)]) -> anyhow::Result<()> {
     if !cluster.host_access {
         return Ok(());
     }
     let root = Netlink::here()?;
     let link = cluster.host_link();
     if let Some(server) = cluster.members().next() {
-        root.replace_route(&Route::through(cluster.service_cidr, server.address, &link))?;
+        through(&root, &link, &cluster.service_cidr.list(), &server)?;
     }
-    for (member, range) in pod_ranges {
-        root.replace_route(&Route::through(*range, member.address, &link))?;
+    for (member, ranges) in pod_ranges {
+        through(&root, &link, ranges, member)?;
+    }
+    Ok(())
+}
+
+/// Leads ranges to a node, each by the node's address of its family.
+fn through(root: &Netlink, link: &str, ranges: &[IpNet], member: &Member) -> anyhow::Result<()> {
+    for range in ranges {
+        if let Some(address) = member.addresses.of(range.addr().is_ipv4()) {
+            root.replace_route(&Route::through(*range, address, link))?;
+        }
     }
     Ok(())
 }

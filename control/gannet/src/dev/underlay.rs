@@ -58,7 +58,7 @@ fn ensure_host(cluster: &Cluster, bridge: &Netlink, bridge_netns: &std::path::Pa
     }
     bridge.set_master(HOST_PORT, BRIDGE)?;
     bridge.set_up(HOST_PORT)?;
-    ensure_address(&root, &link, cluster.on_underlay(cluster.host_address()))?;
+    ensure_addresses(&root, &link, &cluster.on_underlay(cluster.host_addresses()))?;
     Ok(root.set_up(&link)?)
 }
 
@@ -79,18 +79,22 @@ fn ensure_member(cluster: &Cluster, member: &Member, bridge: &Netlink) -> anyhow
     bridge.set_master(&port, BRIDGE)?;
     bridge.set_up(&port)?;
     node.set_up("lo")?;
-    ensure_address(&node, UPLINK, cluster.on_underlay(member.address))?;
+    ensure_addresses(&node, UPLINK, &cluster.on_underlay(member.addresses))?;
     node.set_up(UPLINK)?;
     if cluster.host_access {
-        let anywhere: IpNet = "0.0.0.0/0".parse().expect("a constant range parses");
-        node.replace_route(&Route::through(anywhere, cluster.host_address(), UPLINK))?;
+        for host in cluster.host_addresses().iter() {
+            let anywhere = if host.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+            let anywhere: IpNet = anywhere.parse().expect("a constant range parses");
+            node.replace_route(&Route::through(anywhere, host, UPLINK))?;
+        }
     }
     Ok(())
 }
 
-fn ensure_address(netlink: &Netlink, link: &str, address: IpNet) -> anyhow::Result<()> {
-    if !netlink.addresses(link)?.contains(&address) {
-        netlink.add_address(link, address)?;
+fn ensure_addresses(netlink: &Netlink, link: &str, addresses: &[IpNet]) -> anyhow::Result<()> {
+    let there = netlink.addresses(link)?;
+    for address in addresses.iter().filter(|address| !there.contains(address)) {
+        netlink.add_address(link, *address)?;
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ impl Callers {
         if !self.known.contains_key(&cookie) && !fresh {
             self.looked = Some(process::instant());
             let first = |(cookie, addresses): (u64, Vec<IpAddr>)| {
-                Some((cookie, addresses.into_iter().find(|ip| ip.is_ipv4())?))
+                Some((cookie, addresses.into_iter().max_by_key(IpAddr::is_ipv4)?))
             };
             let found = folders(&self.containerd).into_iter().flat_map(|folder| kernel::bpf::namespaces(&folder));
             self.known = found.filter_map(first).collect();

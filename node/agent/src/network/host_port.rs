@@ -47,11 +47,17 @@ impl HostPort {
     }
 }
 
-/// The host ports of all pods that stand, in the order of their names.
+/// The host ports of all pods that stand, in the order of their names, for each family of the pod's addresses.
 pub fn all(leases: &Leases) -> Vec<datapath::HostPort> {
-    let of_pods = leases.pods.values().flat_map(|lease| lease.host_ports.iter().map(move |port| (lease, port)));
+    let of_pods = leases.pods.values().flat_map(|lease| {
+        let ports = lease.host_ports.iter();
+        ports.flat_map(move |port| lease.ips.iter().map(move |ip| (lease, port, *ip)))
+    });
+    // A port of one address of the node leads to the pod's address of that family only.
+    let of_family = |port: &HostPort, ip: IpAddr| port.ip.is_none_or(|own| own.is_ipv4() == ip.is_ipv4());
     let mut ports: Vec<datapath::HostPort> = of_pods
-        .map(|(lease, port)| datapath::HostPort {
+        .filter(|(_, port, ip)| of_family(port, *ip))
+        .map(|(lease, port, ip)| datapath::HostPort {
             pod: lease.pod.clone(),
             ip: port.ip,
             protocol: match port.protocol {
@@ -60,7 +66,7 @@ pub fn all(leases: &Leases) -> Vec<datapath::HostPort> {
                 Protocol::Sctp => datapath::Protocol::Sctp,
             },
             port: port.port,
-            target: (lease.ip, port.container_port.get()).into(),
+            target: (ip, port.container_port.get()).into(),
         })
         .collect();
     ports.sort_by(|a, b| (&a.pod, a.target, a.port).cmp(&(&b.pod, b.target, b.port)));

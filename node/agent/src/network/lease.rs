@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::host_port::HostPort;
 
@@ -24,11 +24,12 @@ pub enum Error {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Leases {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_cidr: Option<IpNet>,
-    /// The address handed out last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<IpAddr>,
+    /// At most one of each family, that of `podIP` first. Files of nodes that had one family say one, as `podCidr`.
+    #[serde(default, alias = "podCidr", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub pod_cidrs: Vec<IpNet>,
+    /// The addresses handed out last, at most one of each family.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub last: Vec<IpAddr>,
     /// By host-side interface.
     #[serde(default)]
     pub pods: BTreeMap<String, Lease>,
@@ -38,7 +39,9 @@ pub struct Leases {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    pub ip: IpAddr,
+    /// At most one of each family, in the order of [`Leases::pod_cidrs`]. Files of nodes that had one family say one, as `ip`.
+    #[serde(alias = "ip", deserialize_with = "one_or_many")]
+    pub ips: Vec<IpAddr>,
     /// Empty when only the kernel remembers the pod.
     #[serde(default)]
     pub container_id: String,
@@ -80,15 +83,20 @@ impl Leases {
     pub fn reconcile(&mut self, attached: &[(String, Vec<IpAddr>, u32)]) {
         self.pods.retain(|name, _| attached.iter().any(|(other, ..)| other == name));
         for (name, addresses, seat) in attached {
-            let Some(ip) = addresses.first() else { continue };
+            if addresses.is_empty() {
+                continue;
+            }
             let lease = self.pods.entry(name.clone()).or_insert_with(|| Lease {
-                ip: *ip,
+                ips: addresses.clone(),
                 container_id: String::new(),
                 pod: String::new(),
                 host_ports: Vec::new(),
                 seat: *seat,
             });
-            lease.ip = *ip;
+            let same = lease.ips.len() == addresses.len() && lease.ips.iter().all(|ip| addresses.contains(ip));
+            if !same {
+                lease.ips.clone_from(addresses);
+            }
             lease.seat = *seat;
         }
     }
@@ -101,8 +109,22 @@ impl Leases {
 
     /// Whether a pod has the address.
     pub fn uses(&self, ip: IpAddr) -> bool {
-        self.pods.values().any(|lease| lease.ip == ip)
+        self.pods.values().any(|lease| lease.ips.contains(&ip))
     }
+}
+
+/// A list, or the one element that stood in its place before there were two families.
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Many(Vec<T>),
+        One(T),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Many(list) => list,
+        Either::One(one) => vec![one],
+    })
 }
 
 #[cfg(test)]

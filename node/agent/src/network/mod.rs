@@ -15,7 +15,7 @@ mod policy;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,8 +29,10 @@ use wire::agent::{AttachReply, AttachRequest, DetachRequest};
 pub use events::{Noted, Recent};
 use plane::{Command, Plane};
 
-/// Gateway of every pod and address of the node's DNS server, on `lo` of every node.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// Gateways of every pod and addresses of the node's DNS server, on `lo` of every node. The IPv6 one is of a range that is ours alone
+/// (RFC 4193): a server cannot be reached at a link-local address without naming a link.
+pub const GATEWAYS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1)), IpAddr::V6(Ipv6Addr::new(0xfd67, 0x616e, 0x6e65, 0x74, 0, 0, 0, 1))];
 /// Commands waiting for the data plane; senders wait when it is full.
 const COMMANDS: usize = 64;
 /// How long a pod waits for the fabric to say what its policy is; mostly it has, before the runtime asks for the interface.
@@ -42,23 +44,31 @@ pub struct NetworkConfig {
     pub node_name: String,
     /// State directory of the node; pins go to `bpf/`, leases to `network.json`.
     pub data_dir: PathBuf,
-    /// Interface that carries `node_ip`.
+    /// Interface that carries `node_ips`.
     pub uplink: String,
-    pub node_ip: IpAddr,
-    /// The node's pod range if it is known already; else [`Network::set_pod_cidr`] says it.
-    pub pod_cidr: Option<IpNet>,
+    /// At most one of each family; tunnels end at the first.
+    pub node_ips: Vec<IpAddr>,
+    /// The node's pod ranges if they are known already; else [`Network::set_pod_cidrs`] says them.
+    pub pod_cidrs: Vec<IpNet>,
     /// `https://host:6444`.
     pub fabric_url: String,
     /// The cluster's CA and this node's client certificate and key, PEM.
     pub identity: crate::Identity,
     /// The node's v2 cgroup, where socket programs are attached.
     pub cgroup: PathBuf,
-    /// Service address of the cluster's DNS.
-    pub dns_ip: IpAddr,
+    /// Service addresses of the cluster's DNS.
+    pub dns_ips: Vec<IpAddr>,
     pub cluster_domain: String,
-    pub service_cidr: IpNet,
-    pub cluster_cidr: IpNet,
+    pub service_cidrs: Vec<IpNet>,
     pub load_balancing: kernel::LoadBalancing,
+}
+
+impl NetworkConfig {
+    /// The families that the node serves: those of which it has an address itself.
+    pub fn gateways(&self) -> Vec<IpAddr> {
+        let serves = |gateway: &IpAddr| self.node_ips.iter().any(|ip| ip.is_ipv4() == gateway.is_ipv4());
+        GATEWAYS.into_iter().filter(serves).collect()
+    }
 }
 
 /// Why a network operation failed.
@@ -67,11 +77,15 @@ pub enum Error {
     #[error("the node has no pod CIDR yet; the control plane assigns one after the node has registered")]
     NoPodCidr,
     #[error("all {0} addresses of the node's pod CIDR {1} are in use")]
-    Exhausted(usize, IpNet),
-    #[error("the pod CIDR cannot become {new}: pods have addresses of {old}")]
-    PodCidrChange { old: IpNet, new: IpNet },
-    #[error("a pod CIDR of IPv4 with at least 4 addresses is needed, not {0}")]
+    Exhausted(u128, IpNet),
+    #[error("the pod CIDRs cannot become {}: pods have addresses of {}", list(.new), list(.old))]
+    PodCidrChange { old: Vec<IpNet>, new: Vec<IpNet> },
+    #[error("a pod CIDR with at least 4 addresses is needed, not {0}")]
     PodCidr(IpNet),
+    #[error(
+        "pods get no addresses of {0}: the node has none of that family; give --node-ip one of each, separated by a comma"
+    )]
+    NoNodeAddress(IpNet),
     #[error("{0} is no port of a node and a pod")]
     PortMapping(String),
     #[error("CNI request has no {0}")]
@@ -167,7 +181,7 @@ impl Network {
         })
         .map_err(Error::Thread)?;
         ready.await.map_err(|_| Error::Stopped)??;
-        let listen = vec![SocketAddr::from((GATEWAY, 53))];
+        let listen = config.gateways().into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
         dns::Server::start(listen, dns.clone(), upstreams(&config), shutdown.clone()).await?;
         process::spawn("service-health", health::serve(status.clone(), health::PROXY_PORT, shutdown.clone()));
         let pins = pin_dir(&config.data_dir);
@@ -178,9 +192,10 @@ impl Network {
         Ok(network)
     }
 
-    /// Says the node's pod range; the same again is fine, another one is an error once pods have addresses.
-    pub async fn set_pod_cidr(&self, cidr: IpNet) -> Result<(), Error> {
-        self.ask(|reply| Command::SetPodCidr(cidr, reply)).await
+    /// Says the node's pod ranges, at most one of each family, the one of `podIP` first; the same again is fine, others are an error once
+    /// pods have addresses outside of them.
+    pub async fn set_pod_cidrs(&self, cidrs: Vec<IpNet>) -> Result<(), Error> {
+        self.ask(|reply| Command::SetPodCidrs(cidrs, reply)).await
     }
 
     /// CNI ADD: returns when the pod's policy is live, its interface is up and its address is programmed. Repeating it is fine. It
@@ -255,7 +270,13 @@ impl Network {
 /// The name servers of the host, without our own.
 fn upstreams(config: &NetworkConfig) -> Vec<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    dns::forward::upstreams(&text, &[IpAddr::V4(GATEWAY), config.dns_ip])
+    let own: Vec<IpAddr> = GATEWAYS.iter().chain(&config.dns_ips).copied().collect();
+    dns::forward::upstreams(&text, &own)
+}
+
+/// Ranges as people write them.
+fn list(ranges: &[IpNet]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Where pins go.

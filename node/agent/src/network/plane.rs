@@ -14,7 +14,7 @@ use super::host_port::{self, HostPort};
 use super::ipam::Pool;
 use super::lease::{Lease, Leases};
 use super::policy::{Guard, is_known};
-use super::{Error, GATEWAY, NetworkConfig, NetworkStatus, pin_dir};
+use super::{Error, GATEWAYS, NetworkConfig, NetworkStatus, pin_dir};
 
 /// Where a command's answer goes.
 pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -25,7 +25,7 @@ pub enum Command {
     Apply(Box<Delta>, Reply<Epoch>),
     /// Make the folded state live again after a failure.
     Retry(Reply<Epoch>),
-    SetPodCidr(IpNet, Reply<()>),
+    SetPodCidrs(Vec<IpNet>, Reply<()>),
     Attach(AttachRequest, Reply<AttachReply>),
     Detach(DetachRequest, Reply<()>),
     Check(AttachRequest, Reply<AttachReply>),
@@ -47,7 +47,8 @@ pub struct Plane {
     policy_stale: bool,
     /// A grace period is waited for.
     sweeping: bool,
-    pool: Option<Pool>,
+    /// At most one of each family, that of `podIP` first; none before the control plane has said them.
+    pools: Vec<Pool>,
     leases: Leases,
     lease_file: PathBuf,
     dns: Arc<dns::Table>,
@@ -66,8 +67,8 @@ impl Plane {
             cgroup: config.cgroup.clone(),
             netns: PathBuf::from("/proc/self/ns/net"),
             uplink: config.uplink.clone(),
-            node_ips: vec![config.node_ip],
-            gateway: IpAddr::V4(GATEWAY),
+            node_ips: config.node_ips.clone(),
+            gateways: config.gateways(),
             load_balancing: config.load_balancing,
         })?;
         let uplink = format!("{}, {}", datapath.uplink_path(), config.load_balancing.mode);
@@ -80,11 +81,11 @@ impl Plane {
         let guard = Guard::open(&datapath, &leases, &config.data_dir)?;
         let local = Local {
             node_name: config.node_name.clone(),
-            addresses: vec![config.node_ip],
+            addresses: config.node_ips.clone(),
             pod_cidrs: Vec::new(),
-            service_cidrs: vec![config.service_cidr],
+            service_cidrs: config.service_cidrs.clone(),
             host_ports: host_port::all(&leases),
-            dns: Some(Dns { service: SocketAddr::new(config.dns_ip, 53), server: SocketAddr::from((GATEWAY, 53)) }),
+            dns: dns_servers(config),
             config: datapath.config(),
         };
         let mut plane = Plane {
@@ -94,14 +95,15 @@ impl Plane {
             doubtful: false,
             policy_stale: true,
             sweeping: false,
-            pool: None,
+            pools: Vec::new(),
             leases,
             lease_file,
             dns,
             status,
         };
-        if let Some(cidr) = config.pod_cidr.or(plane.leases.pod_cidr) {
-            plane.set_pod_cidr(cidr)?;
+        let known = if config.pod_cidrs.is_empty() { plane.leases.pod_cidrs.clone() } else { config.pod_cidrs.clone() };
+        if !known.is_empty() {
+            plane.set_pod_cidrs(&known)?;
         }
         plane.commit()?;
         Ok(plane)
@@ -114,8 +116,8 @@ impl Plane {
             match command {
                 Command::Apply(delta, reply) => drop(reply.send(self.apply(&delta))),
                 Command::Retry(reply) => drop(reply.send(self.commit().map(|()| self.planner.state().epoch))),
-                Command::SetPodCidr(cidr, reply) => {
-                    let result = self.set_pod_cidr(cidr).and_then(|()| self.commit());
+                Command::SetPodCidrs(cidrs, reply) => {
+                    let result = self.set_pod_cidrs(&cidrs).and_then(|()| self.commit());
                     drop(reply.send(result));
                 }
                 Command::Attach(request, reply) => drop(reply.send(self.attach(&request))),
@@ -151,11 +153,16 @@ impl Plane {
         Ok(self.planner.state().epoch)
     }
 
+    /// Where the node's own DNS answers.
+    fn dns_servers(&self) -> Vec<IpAddr> {
+        self.planner.local().dns.iter().map(|dns| dns.server.ip()).collect()
+    }
+
     /// Makes the folded policy live for the pods that stand or are about to.
     fn commit_policy(&mut self) -> Result<(), Error> {
-        let dns = self.planner.local().dns.map(|dns| dns.server.ip());
+        let dns = self.dns_servers();
         self.policy_stale = true;
-        self.guard.commit(&self.datapath, self.planner.state(), &self.leases, dns)?;
+        self.guard.commit(&self.datapath, self.planner.state(), &self.leases, &dns)?;
         self.policy_stale = false;
         Ok(())
     }
@@ -204,19 +211,29 @@ impl Plane {
         Ok(())
     }
 
-    fn set_pod_cidr(&mut self, cidr: IpNet) -> Result<(), Error> {
-        let cidr = cidr.trunc();
-        if self.pool.as_ref().is_some_and(|pool| pool.range() == cidr) {
+    fn set_pod_cidrs(&mut self, cidrs: &[IpNet]) -> Result<(), Error> {
+        // Without an address of its own the node can neither masquerade nor answer for pods of that family.
+        let served =
+            |cidr: &IpNet| self.planner.local().addresses.iter().any(|ip| ip.is_ipv4() == cidr.addr().is_ipv4());
+        let (cidrs, others): (Vec<IpNet>, Vec<IpNet>) = cidrs.iter().map(IpNet::trunc).partition(served);
+        if let ([], [other, ..]) = (cidrs.as_slice(), others.as_slice()) {
+            return Err(Error::NoNodeAddress(*other));
+        }
+        if self.pools.iter().map(Pool::range).eq(cidrs.iter().copied()) {
             return Ok(());
         }
-        let outside = self.leases.pods.values().any(|lease| !cidr.contains(&lease.ip));
-        if let (true, Some(old)) = (outside, self.leases.pod_cidr) {
-            return Err(Error::PodCidrChange { old, new: cidr });
+        let leased = self.leases.pods.values().flat_map(|lease| &lease.ips);
+        let outside = leased.filter(|ip| !cidrs.iter().any(|cidr| cidr.contains(*ip))).count();
+        if outside > 0 && !self.leases.pod_cidrs.is_empty() {
+            return Err(Error::PodCidrChange { old: self.leases.pod_cidrs.clone(), new: cidrs });
         }
-        self.pool = Some(Pool::new(cidr, self.leases.last)?);
-        self.planner.set_local(Local { pod_cidrs: vec![cidr], ..self.planner.local().clone() });
-        self.leases.pod_cidr = Some(cidr);
-        tracing::info!(%cidr, "pod addresses");
+        self.pools = cidrs.iter().map(|cidr| Pool::new(*cidr, &self.leases.last)).collect::<Result<_, _>>()?;
+        self.planner.set_local(Local { pod_cidrs: cidrs.clone(), ..self.planner.local().clone() });
+        tracing::info!(cidrs = super::list(&cidrs), "pod addresses");
+        for other in others {
+            tracing::warn!("{}", Error::NoNodeAddress(other));
+        }
+        self.leases.pod_cidrs = cidrs;
         Ok(self.leases.save(&self.lease_file)?)
     }
 
@@ -227,7 +244,9 @@ impl Plane {
             return Err(Error::Missing("network namespace"));
         }
         let host_ports = request.port_mappings.iter().map(HostPort::parse).collect::<Result<Vec<_>, _>>()?;
-        let pool = self.pool.as_mut().ok_or(Error::NoPodCidr)?;
+        if self.pools.is_empty() {
+            return Err(Error::NoPodCidr);
+        }
         let lease = match self.leases.pods.get(&name) {
             Some(lease) => lease.clone(),
             None => {
@@ -237,9 +256,10 @@ impl Plane {
                 }
                 let leases = &self.leases;
                 let seat = leases.free_seat().ok_or(Error::Seats)?;
-                let ip = pool.take(|ip| leases.uses(ip))?;
-                let lease = Lease { ip, container_id: request.container_id.clone(), pod, host_ports, seat };
-                self.leases.last = pool.last();
+                let taken = self.pools.iter_mut().map(|pool| pool.take(|ip| leases.uses(ip)));
+                let ips = taken.collect::<Result<_, _>>()?;
+                let lease = Lease { ips, container_id: request.container_id.clone(), pod, host_ports, seat };
+                self.leases.last = self.pools.iter().filter_map(Pool::last).collect();
                 self.leases.pods.insert(name.clone(), lease.clone());
                 self.leases.save(&self.lease_file)?;
                 lease
@@ -250,7 +270,7 @@ impl Plane {
         let result = self.commit_policy().and_then(|()| self.attach_link(&link));
         match result {
             Ok(attached) => {
-                tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod attached");
+                tracing::info!(pod = lease.pod, ips = ?lease.ips, interface = name, "pod attached");
                 Ok(reply(&link, &attached))
             }
             Err(e) => {
@@ -288,7 +308,7 @@ impl Plane {
         if let Some(lease) = self.leases.pods.remove(&name) {
             self.leases.save(&self.lease_file)?;
             self.commit_policy()?;
-            tracing::info!(pod = lease.pod, ip = %lease.ip, interface = name, "pod detached");
+            tracing::info!(pod = lease.pod, ips = ?lease.ips, interface = name, "pod detached");
         }
         self.commit_host_ports()
     }
@@ -311,13 +331,20 @@ impl Plane {
             status.services = self.planner.observed().services.len() as u32;
             status.backends = self.planner.observed().backends.len() as u32;
             status.pods = self.leases.pods.len() as u32;
-            status.error = match (&self.pool, self.doubtful) {
-                (None, _) => Some(Error::NoPodCidr.to_string()),
-                (Some(_), true) => Some("the data plane's tables could not be written".to_owned()),
-                (Some(_), false) => None,
+            status.error = match (self.pools.as_slice(), self.doubtful) {
+                ([], _) => Some(Error::NoPodCidr.to_string()),
+                ([..], true) => Some("the data plane's tables could not be written".to_owned()),
+                ([..], false) => None,
             };
         });
     }
+}
+
+/// Each family's Service address of the cluster's DNS, answered by the node itself.
+fn dns_servers(config: &NetworkConfig) -> Vec<Dns> {
+    let server = |ip: &IpAddr| config.gateways().into_iter().find(|own| own.is_ipv4() == ip.is_ipv4());
+    let both = config.dns_ips.iter().filter_map(|ip| Some((*ip, server(ip)?)));
+    both.map(|(ip, server)| Dns { service: SocketAddr::new(ip, 53), server: SocketAddr::new(server, 53) }).collect()
 }
 
 fn pod_link(name: &str, request: &AttachRequest, lease: &Lease) -> PodLink {
@@ -326,15 +353,17 @@ fn pod_link(name: &str, request: &AttachRequest, lease: &Lease) -> PodLink {
         host_ifname: name.to_owned(),
         netns: PathBuf::from(&request.netns),
         ifname: ifname.to_owned(),
-        addresses: vec![lease.ip],
+        addresses: lease.ips.clone(),
         seat: lease.seat,
     }
 }
 
 fn reply(link: &PodLink, attached: &kernel::Attached) -> AttachReply {
+    let has = |gateway: &&IpAddr| link.addresses.iter().any(|ip| ip.is_ipv4() == gateway.is_ipv4());
+    let gateways = GATEWAYS.iter().filter(has);
     AttachReply {
         addresses: link.addresses.iter().map(|ip| IpNet::from(*ip).to_string()).collect(),
-        gateway: GATEWAY.to_string(),
+        gateways: gateways.map(ToString::to_string).collect(),
         host_ifname: link.host_ifname.clone(),
         mac: attached.pod_mac.to_string(),
         mtu: attached.mtu,

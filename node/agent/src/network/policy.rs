@@ -38,13 +38,7 @@ impl Guard {
 
     /// Makes the fabric's policy live for the pods that have leases. Before the first fabric state what stands goes on: to know no policy
     /// is not to have none.
-    pub fn commit(
-        &mut self,
-        datapath: &Datapath,
-        state: &State,
-        leases: &Leases,
-        dns: Option<IpAddr>,
-    ) -> Result<(), Error> {
+    pub fn commit(&mut self, datapath: &Datapath, state: &State, leases: &Leases, dns: &[IpAddr]) -> Result<(), Error> {
         if state.epoch == Epoch(0) {
             return Ok(());
         }
@@ -64,7 +58,7 @@ impl Guard {
         let (before, shown) = (self.observed.generation, &self.observed.banks[bank(self.observed.generation) as usize]);
         let is_new = |seat: &u32| desired.bank.seats.contains_key(seat) && !shown.seats.contains_key(seat);
         let newly = leases.pods.values().filter(|lease| self.settled.contains(&lease.seat) && is_new(&lease.seat));
-        let newly: BTreeSet<IpAddr> = newly.map(|lease| lease.ip).collect();
+        let newly: BTreeSet<IpAddr> = newly.flat_map(|lease| lease.ips.iter().copied()).collect();
         remember(datapath, &self.containerd, &newly, before);
         self.doubtful = true;
         datapath.apply_policy(&steps)?;
@@ -89,7 +83,7 @@ impl Guard {
         datapath: &Datapath,
         state: &State,
         leases: &Leases,
-        dns: Option<IpAddr>,
+        dns: &[IpAddr],
     ) -> Result<Vec<Difference>, Error> {
         let found = datapath.observe_policy()?;
         let seats = seats(state, leases);
@@ -135,7 +129,7 @@ fn seats(state: &State, leases: &Leases) -> BTreeMap<String, u32> {
         if !lease.pod.is_empty() {
             return (lease.pod.clone(), lease.seat);
         }
-        let owner = state.policy.pods.iter().find(|(_, record)| record.ips.contains(&lease.ip));
+        let owner = state.policy.pods.iter().find(|(_, record)| lease.ips.iter().any(|ip| record.ips.contains(ip)));
         (owner.map_or_else(|| interface.clone(), |(name, _)| name.clone()), lease.seat)
     });
     named.collect()

@@ -78,10 +78,14 @@ pub(super) fn compute(context: &Context, observed: &Observed, old: &NodeStatus, 
         ready_condition(observed),
     ];
     NodeStatus {
-        addresses: Some(vec![
-            address("InternalIP", config.node_ip.to_string()),
-            address("Hostname", config.node_name.clone()),
-        ]),
+        addresses: Some(
+            config
+                .node_ips
+                .iter()
+                .map(|ip| address("InternalIP", ip.to_string()))
+                .chain([address("Hostname", config.node_name.clone())])
+                .collect(),
+        ),
         capacity: Some(machine.capacity()),
         allocatable: Some(machine.allocatable()),
         conditions: Some(conditions(own, old, now)),

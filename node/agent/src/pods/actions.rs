@@ -162,7 +162,7 @@ async fn run_sandbox(context: &PodContext, state: &State, attempt: u32) -> Event
         Err(error) => return Event::SandboxFailed { message: error.message() },
     };
     match node.runtime.pod_sandbox_status(&id).await {
-        Ok(status) => Event::SandboxReady { id, ips: super::observe::addresses(&status) },
+        Ok(status) => Event::SandboxReady { id, ips: super::observe::addresses(node, &status) },
         Err(error) => {
             // Nobody would know of it: it must not stay.
             let _ = node.runtime.stop_pod_sandbox(&id).await;

@@ -122,8 +122,8 @@ async fn mounts(
     let mounted = |out: &[Mount], path: &str| out.iter().any(|m| m.container_path == path);
     if volumes::has_own_hosts(pod) && !mounted(&out, "/etc/hosts") {
         let path = node.paths.etc_hosts(uid);
-        let ip = state.sandbox.as_ref().and_then(|s| s.ips.first().copied());
-        let hosts = volumes::etc_hosts(pod, ip, &node.config.cluster_domain);
+        let ips = state.sandbox.as_ref().map(|s| s.ips.as_slice()).unwrap_or_default();
+        let hosts = volumes::etc_hosts(pod, ips, &node.config.cluster_domain);
         write(&path, &hosts).await?;
         out.push(plain(&path, "/etc/hosts"));
     }

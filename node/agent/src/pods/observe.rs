@@ -33,7 +33,7 @@ pub(super) async fn all(context: &Context) -> Result<BTreeMap<String, Observed>,
         let ready = sandbox.state() == v1::PodSandboxState::SandboxReady;
         let status = context.runtime.pod_sandbox_status(&sandbox.id).await;
         out.entry(uid).or_default().sandboxes.push(ObservedSandbox {
-            ips: status.map(|s| addresses(&s)).unwrap_or_default(),
+            ips: status.map(|s| addresses(context, &s)).unwrap_or_default(),
             attempt: sandbox.metadata.as_ref().map_or(0, |m| m.attempt),
             id: sandbox.id,
             ready,
@@ -115,11 +115,11 @@ async fn look(context: &Context, handles: Vec<Handle>) -> Result<(), cri::Error>
     Ok(())
 }
 
-/// Addresses of a sandbox, the first is `podIP`.
-pub(super) fn addresses(status: &v1::PodSandboxStatus) -> Vec<IpAddr> {
+/// Addresses of a sandbox, the first is `podIP`: of the node's first family, whichever the runtime prefers.
+pub(super) fn addresses(context: &Context, status: &v1::PodSandboxStatus) -> Vec<IpAddr> {
     let Some(network) = &status.network else { return Vec::new() };
     let all = std::iter::once(&network.ip).chain(network.additional_ips.iter().map(|other| &other.ip));
-    all.filter_map(|ip| ip.parse().ok()).collect()
+    context.config.sorted(all.filter_map(|ip| ip.parse().ok()).collect())
 }
 
 /// The runtime's nanoseconds as a time; 0 is none.

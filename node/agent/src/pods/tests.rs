@@ -35,7 +35,7 @@ impl World {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let server = Apiserver::new(apiserver::Config {
             store: store::memory(),
-            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
             node_port_range: 30000..=32767,
             client_ca_pem: ca.clone(),
             sa_key_pem: key.serialize_pem().into_bytes(),
@@ -109,7 +109,7 @@ fn config(directory: &Path) -> Config {
     Config {
         node_name: "n".to_owned(),
         data_dir: directory.to_owned(),
-        node_ip: "192.0.2.7".parse().unwrap(),
+        node_ips: vec!["192.0.2.7".parse().unwrap()],
         uplink: "none".to_owned(),
         server_url: none(),
         fabric_url: none(),
@@ -122,10 +122,9 @@ fn config(directory: &Path) -> Config {
         },
         cri_socket: None,
         cgroup: "/sys/fs/cgroup/gannet/none".into(),
-        cluster_dns: "10.96.0.10".parse().unwrap(),
+        cluster_dns: vec!["10.96.0.10".parse().unwrap()],
         cluster_domain: "cluster.local".to_owned(),
-        service_cidr: "10.96.0.0/16".parse().unwrap(),
-        cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+        service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
         load_balancing: kernel::LoadBalancing::default(),
         binary: "/bin/true".into(),
     }

@@ -14,7 +14,7 @@ pub(super) async fn check(host: &str, port: u16, service: &str) -> Result<(), St
     let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
     let request = http::Request::builder()
         .method("POST")
-        .uri(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
+        .uri(format!("http://{}:{port}/grpc.health.v1.Health/Check", super::in_url(host)))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("user-agent", "kube-probe/1.36")

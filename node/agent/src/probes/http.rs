@@ -48,8 +48,7 @@ async fn send<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, get
     let mut request = http::Request::builder().method("GET").uri(path).header("connection", "close");
     let named = |name: &str| get.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
     if !named("host") {
-        let host = if get.host.contains(':') { format!("[{}]", get.host) } else { get.host.to_owned() };
-        request = request.header("host", format!("{host}:{}", get.port));
+        request = request.header("host", format!("{}:{}", super::in_url(get.host), get.port));
     }
     if !named("user-agent") {
         request = request.header("user-agent", "kube-probe/1.36");

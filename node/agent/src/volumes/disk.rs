@@ -107,14 +107,14 @@ fn host_path(volume: &str, path: &str, kind: HostPathKind) -> Result<(), Error> 
 }
 
 /// Text of the pod's /etc/hosts.
-pub(crate) fn etc_hosts(pod: &Pod, ip: Option<std::net::IpAddr>, domain: &str) -> String {
+pub(crate) fn etc_hosts(pod: &Pod, ips: &[std::net::IpAddr], domain: &str) -> String {
     let mut out = String::from(
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
          fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
     );
     let spec = spec(pod);
     let name = spec.hostname.as_deref().filter(|h| !h.is_empty()).unwrap_or_else(|| text(&pod.metadata.name));
-    if let Some(ip) = ip {
+    for ip in ips {
         match spec.subdomain.as_deref().filter(|s| !s.is_empty()) {
             Some(sub) => {
                 let namespace = text(&pod.metadata.namespace);

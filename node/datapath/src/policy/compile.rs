@@ -30,9 +30,9 @@ pub struct Desired {
     pub refused: Vec<u32>,
 }
 
-/// Compiles the policy of the pods that have seats here (`namespace/name` to seat). `dns`: the node's DNS server. A pod of which the
+/// Compiles the policy of the pods that have seats here (`namespace/name` to seat). `dns`: the node's DNS servers. A pod of which the
 /// fabric says nothing is cut off.
-pub fn compile(policy: &Policy, seats: &BTreeMap<String, u32>, dns: Option<IpAddr>) -> Desired {
+pub fn compile(policy: &Policy, seats: &BTreeMap<String, u32>, dns: &[IpAddr]) -> Desired {
     let mut desired = Desired::default();
     let (values, used) = seated(policy, seats);
     desired.bank.seats = values.into_iter().collect();
@@ -65,7 +65,7 @@ pub(super) fn seated(policy: &Policy, seats: &BTreeMap<String, u32>) -> (BTreeMa
 }
 
 /// Every address that has a class.
-pub(super) fn identities(policy: &Policy, dns: Option<IpAddr>) -> OrdMap<IdentityKey, u32> {
+pub(super) fn identities(policy: &Policy, dns: &[IpAddr]) -> OrdMap<IdentityKey, u32> {
     let mut identities = OrdMap::new();
     for (net, number) in &policy.identities {
         // An address that finds no room is of no class, and is met by rules for everybody only.
@@ -73,8 +73,8 @@ pub(super) fn identities(policy: &Policy, dns: Option<IpAddr>) -> OrdMap<Identit
             identities.insert(identity_key(*net), *number);
         }
     }
-    if let Some(ip) = dns {
-        identities.insert(identity_key(IpNet::from(ip)), policy.dns);
+    for ip in dns {
+        identities.insert(identity_key(IpNet::from(*ip)), policy.dns);
     }
     // IPv4 lies within IPv6 in the tables; what is said of ::/0 is not said of it.
     if policy.identities.keys().any(is_around_v4) {

@@ -17,7 +17,7 @@ use super::state::{Policy, Ruleset};
 #[derive(Clone, Debug, Default)]
 pub struct Compiler {
     policy: Policy,
-    dns: Option<IpAddr>,
+    dns: Vec<IpAddr>,
     /// Rulesets of pods with seats. Without any, nobody's class is told.
     used: BTreeSet<u32>,
     /// Prefixes of IPv6 that the tables would take to have IPv4 in them.
@@ -27,7 +27,7 @@ pub struct Compiler {
 
 impl Compiler {
     /// What one bank should hold now; see [`compile`](super::compile()).
-    pub fn update(&mut self, policy: &Policy, seats: &BTreeMap<String, u32>, dns: Option<IpAddr>) -> &Desired {
+    pub fn update(&mut self, policy: &Policy, seats: &BTreeMap<String, u32>, dns: &[IpAddr]) -> &Desired {
         let (values, used) = seated(policy, seats);
         let bank = &mut self.desired.bank;
         let gone: Vec<u32> = bank.seats.keys().filter(|seat| !values.contains_key(seat)).copied().collect();
@@ -40,12 +40,12 @@ impl Compiler {
         self.identities(policy, !used.is_empty(), dns);
         self.rules(policy, &used);
         self.policy = policy.clone();
-        self.dns = dns;
+        self.dns = dns.to_vec();
         self.used = used;
         &self.desired
     }
 
-    fn identities(&mut self, policy: &Policy, wanted: bool, dns: Option<IpAddr>) {
+    fn identities(&mut self, policy: &Policy, wanted: bool, dns: &[IpAddr]) {
         let bank = &mut self.desired.bank;
         if !wanted {
             bank.identities = OrdMap::new();
@@ -58,7 +58,7 @@ impl Compiler {
             self.around_v4 = policy.identities.keys().filter(|net| is_around_v4(net)).count();
             return;
         }
-        let mut touched: BTreeSet<IpNet> = self.dns.into_iter().chain(dns).map(IpNet::from).collect();
+        let mut touched: BTreeSet<IpNet> = self.dns.iter().chain(dns).map(|ip| IpNet::from(*ip)).collect();
         for item in self.policy.identities.diff(&policy.identities) {
             match item {
                 DiffItem::Add(net, _) => {
@@ -74,7 +74,7 @@ impl Compiler {
         }
         touched.insert(all_v4());
         for net in touched {
-            let own = dns.filter(|ip| IpNet::from(*ip) == net).map(|_| policy.dns);
+            let own = dns.iter().any(|ip| IpNet::from(*ip) == net).then_some(policy.dns);
             let around = (net == all_v4() && self.around_v4 > 0).then_some(IDENTITY_ANY);
             let key = identity_key(net);
             match own.or(policy.identities.get(&net).copied()).or(around) {

@@ -1,5 +1,6 @@
 //! Packets meet one whole epoch or the next, at every step of a plan; what a bank holds is what the records say.
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use abi::{Addr, Be16, IdentityKey, RuleKey, SeatValue, bank};
 use expect_test::{Expect, expect};
@@ -132,8 +133,8 @@ proptest! {
             state.apply(&fabric::Delta { epoch, ..delta }).unwrap();
             let names = ["default/a", "default/b", "default/x"].into_iter().take(attached);
             let seats = names.map(str::to_owned).zip(1..).collect();
-            let dns = server.then(|| "169.254.1.1".parse().unwrap());
-            prop_assert_eq!(compiler.update(&state.policy, &seats, dns), &compile(&state.policy, &seats, dns));
+            let dns: Vec<IpAddr> = server.then(|| "169.254.1.1".parse().unwrap()).into_iter().collect();
+            prop_assert_eq!(compiler.update(&state.policy, &seats, &dns), &compile(&state.policy, &seats, &dns));
         }
     }
 }
@@ -145,7 +146,7 @@ fn tables(delta: fabric::Delta, expect: Expect) {
         out.push_str(&format!("refused: {rejected}\n"));
     }
     let seats = BTreeMap::from([("default/a".to_owned(), 1), ("default/b".to_owned(), 2), ("default/c".to_owned(), 3)]);
-    out.push_str(&dump(&compile(&state.policy, &seats, Some("169.254.1.1".parse().unwrap()))));
+    out.push_str(&dump(&compile(&state.policy, &seats, &["169.254.1.1".parse().unwrap()])));
     expect.assert_eq(&out);
 }
 
@@ -253,7 +254,7 @@ fn a_full_table_cuts_off_and_says_so() {
         ..fabric::Delta::default()
     };
     state.apply(&delta).unwrap();
-    let desired = compile(&state.policy, &BTreeMap::from([("default/a".to_owned(), 1)]), None);
+    let desired = compile(&state.policy, &BTreeMap::from([("default/a".to_owned(), 1)]), &[]);
     assert_eq!((desired.refused, desired.bank.rules.len()), (vec![9], 0));
     assert_eq!(desired.bank.seats[&1], SeatValue { ruleset: 9, flags: abi::SEAT_INGRESS });
     assert_eq!(Policy::default(), State::default().policy);

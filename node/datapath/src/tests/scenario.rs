@@ -23,7 +23,7 @@ pub fn local() -> Local {
         pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
         service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
         host_ports: Vec::new(),
-        dns: Some(Dns { service: "10.96.0.10:53".parse().unwrap(), server: "169.254.1.1:53".parse().unwrap() }),
+        dns: vec![Dns { service: "10.96.0.10:53".parse().unwrap(), server: "169.254.1.1:53".parse().unwrap() }],
         config: abi::Config::default(),
     }
 }

@@ -400,7 +400,7 @@ service default/web 10.96.0.5 80>80/TCP nodeport=30080
     for delta in parse(text) {
         state.apply(&delta).unwrap();
     }
-    let local = Local { host_ports, dns: None, ..local() };
+    let local = Local { host_ports, dns: Vec::new(), ..local() };
     let desired = compile(&state, &local);
     let mut observed = Observed::default();
     diff(&desired, &observed.clone()).steps.iter().for_each(|step| observed.apply(step));

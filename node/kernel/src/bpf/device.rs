@@ -1,4 +1,5 @@
-//! The devices of a node that programs hang on: uplink, VXLAN device, the gateway address on `lo`.
+//! The devices of a node that programs hang on: uplink, VXLAN device, the gateway addresses on `lo`.
+use std::net::IpAddr;
 use std::path::Path;
 
 use abi::program;
@@ -13,8 +14,9 @@ use crate::{mount, sysctl};
 pub const OVERLAY: &str = "gannet.vxlan";
 /// VXLAN network of the cluster.
 const VNI: u32 = 1;
-/// Outer Ethernet, IPv4, UDP and VXLAN headers: what the overlay takes from the uplink's MTU.
-const OVERLAY_BYTES: u32 = 50;
+/// Outer Ethernet, IP, UDP and VXLAN headers: what the overlay takes from the uplink's MTU, by the outer family.
+const OVERLAY_BYTES_V4: u32 = 50;
+const OVERLAY_BYTES_V6: u32 = 70;
 /// IPv6 needs links of 1280 bytes (RFC 8200 section 5).
 const POD_MTU_MIN: u32 = 1280;
 /// Lowest source port of masquerade.
@@ -38,12 +40,16 @@ pub struct Devices {
 /// Makes what is missing; runs in the node's namespace.
 pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
     let uplink = netlink.link(&options.uplink)?;
-    let pod_mtu = uplink.mtu.saturating_sub(OVERLAY_BYTES);
+    // Tunnels end at nodes' first addresses.
+    let outer_v6 = options.node_ips.first().is_some_and(IpAddr::is_ipv6);
+    let pod_mtu = uplink.mtu.saturating_sub(if outer_v6 { OVERLAY_BYTES_V6 } else { OVERLAY_BYTES_V4 });
     if pod_mtu < POD_MTU_MIN {
         return Err(Error::Mtu { name: uplink.name, mtu: uplink.mtu });
     }
     netlink.set_up("lo")?;
-    netlink.add_address("lo", IpNet::from(options.gateway))?;
+    for gateway in &options.gateways {
+        netlink.add_address("lo", IpNet::from(*gateway))?;
+    }
     match netlink.find_link(OVERLAY)? {
         Some(link) if link.kind != "vxlan" => return Err(Error::Foreign(link.name)),
         Some(_) => {}
@@ -61,8 +67,13 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
         ("ipv4/conf/all/rp_filter".to_owned(), "0"),
         (format!("ipv4/conf/{OVERLAY}/rp_filter"), "0"),
     ])?;
-    // No router solicitations into the overlay; a kernel without IPv6 has no such setting.
-    let _ = sysctl::write_here(&[(format!("ipv6/conf/{OVERLAY}/addr_gen_mode"), "1")]);
+    // Neither solicitations into the overlay nor routes out of it; a kernel without IPv6 has no such settings.
+    let quiet = ["addr_gen_mode", "accept_ra"].map(|key| format!("ipv6/conf/{OVERLAY}/{key}"));
+    let _ = sysctl::write_here(&[(quiet[0].as_str(), "1"), (quiet[1].as_str(), "0")]);
+    if options.node_ips.iter().any(IpAddr::is_ipv6) {
+        // A namespace may have been made with IPv6 off for what comes later.
+        sysctl::write_here(&[(format!("ipv6/conf/{OVERLAY}/disable_ipv6"), "0")])?;
+    }
     if !overlay.up {
         netlink.set_up(OVERLAY)?;
     }
@@ -121,9 +132,9 @@ impl Datapath {
     }
 }
 
-/// Removes what a node left in its namespace and its pins: pods' interfaces, the overlay, the gateway address, links.
+/// Removes what a node left in its namespace and its pins: pods' interfaces, the overlay, the gateway addresses, links.
 /// The uplink loses our programs and nothing else. Absent is fine.
-pub fn remove(pin_dir: &Path, netns: &Path, gateway: std::net::IpAddr) -> Result<(), Error> {
+pub fn remove(pin_dir: &Path, netns: &Path, gateways: &[IpAddr]) -> Result<(), Error> {
     mount::unmount_below(pin_dir)?;
     if !netns.exists() {
         return Ok(());
@@ -134,7 +145,10 @@ pub fn remove(pin_dir: &Path, netns: &Path, gateway: std::net::IpAddr) -> Result
             netlink.delete_link(&link.name)?;
         }
     }
-    Ok(netlink.delete_address("lo", IpNet::from(gateway))?)
+    for gateway in gateways {
+        netlink.delete_address("lo", IpNet::from(*gateway))?;
+    }
+    Ok(())
 }
 
 /// Source ports that masquerade may use: none that the node's own sockets pick, nor NodePorts.

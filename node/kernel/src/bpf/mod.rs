@@ -102,10 +102,10 @@ pub struct Options {
     pub netns: PathBuf,
     /// Interface to the other nodes and the outside.
     pub uplink: String,
-    /// Addresses of the node on the uplink; the first of a family masquerades.
+    /// Addresses of the node on the uplink; the first of a family masquerades, the first of all is the tunnels' end.
     pub node_ips: Vec<IpAddr>,
-    /// Address on `lo` that pods have as gateway and where the node's DNS listens.
-    pub gateway: IpAddr,
+    /// Addresses on `lo`, at most one of each family, that pods have as gateway and where the node's DNS listens.
+    pub gateways: Vec<IpAddr>,
     pub load_balancing: LoadBalancing,
 }
 

@@ -118,6 +118,8 @@ impl Datapath {
             &self.options.netns,
             &[
                 (format!("ipv4/conf/{name}/rp_filter"), "0"),
+                (format!("ipv6/conf/{name}/accept_ra"), "0"),
+                (format!("ipv6/conf/{name}/addr_gen_mode"), "1"),
                 (format!("ipv6/conf/{name}/disable_ipv6"), if has_v6(pod) { "0" } else { "1" }),
             ],
         )
@@ -133,7 +135,8 @@ impl Datapath {
         Ok(Attached { host_index: host.index, host_mac, pod_mac, mtu: self.pod_mtu })
     }
 
-    /// The pod's side: addresses, and a default route to the gateway address, whose MAC is the host side's.
+    /// The pod's side: addresses, and a default route of each family to its gateway address, whose MAC is the host side's. The pod has no
+    /// link-local address and solicits no routers: nothing on its link would answer.
     fn inside(&self, pod: &PodLink, host_mac: Mac) -> Result<(), Error> {
         let dev = pod.ifname.as_str();
         let v6 = has_v6(pod);
@@ -142,6 +145,7 @@ impl Datapath {
             &[
                 (format!("ipv6/conf/{dev}/disable_ipv6"), if v6 { "0" } else { "1" }),
                 (format!("ipv6/conf/{dev}/accept_ra"), "0"),
+                (format!("ipv6/conf/{dev}/addr_gen_mode"), "1"),
                 (format!("ipv6/conf/{dev}/dad_transmits"), "0"),
             ],
         )
@@ -153,7 +157,7 @@ impl Datapath {
         }
         inside.set_up(dev)?;
         for ip in &pod.addresses {
-            let gateway = gateway(self.options.gateway, *ip);
+            let Some(gateway) = self.gateway(*ip) else { continue };
             inside.replace_neighbour(&Neighbour { address: gateway, mac: host_mac, dev: dev.to_owned() })?;
             let everywhere = match ip {
                 IpAddr::V4(_) => IpNet::new_assert(IpAddr::from([0; 4]), 0),
@@ -162,6 +166,11 @@ impl Datapath {
             inside.replace_route(&Route { onlink: true, ..Route::through(everywhere, gateway, dev) })?;
         }
         Ok(())
+    }
+
+    /// The gateway address of a pod's address.
+    fn gateway(&self, pod: IpAddr) -> Option<IpAddr> {
+        self.options.gateways.iter().copied().find(|ip| ip.is_ipv4() == pod.is_ipv4())
     }
 
     fn attach_programs(&self, name: &str, index: u32) -> Result<(), Error> {
@@ -222,14 +231,6 @@ fn link_name(which: &str, ifname: &str) -> String {
 
 fn has_v6(pod: &PodLink) -> bool {
     pod.addresses.iter().any(IpAddr::is_ipv6)
-}
-
-/// IPv6 pods have a link-local gateway; the neighbour entry is what matters.
-fn gateway(v4: IpAddr, pod: IpAddr) -> IpAddr {
-    match pod {
-        IpAddr::V4(_) => v4,
-        IpAddr::V6(_) => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
-    }
 }
 
 /// A kernel without IPv6 has none of its settings.

@@ -1,7 +1,7 @@
 //! A cluster of namespaces: an underlay bridge, nodes on it, an outside host, pods on the nodes.
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,12 @@ use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
 use kernel::{Attached, Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
 use wire::fabric::{Delta, Endpoint, EndpointPort, EndpointState, Node as NodeRecord, Protocol, Service, ServicePort};
 
-/// Gateway of pods, as everywhere in Gannet.
+/// Gateways of pods, as everywhere in Gannet.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
-/// The outside host's address on the underlay.
+pub const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd67, 0x616e, 0x6e65, 0x74, 0, 0, 0, 1));
+/// The outside host's addresses on the underlay.
 pub const OUTSIDE: &str = "10.89.0.1";
+pub const OUTSIDE6: &str = "fd10:89::1";
 
 /// One world at a time: sockets take the process's cgroup, and there is only one process.
 static ONE: Mutex<()> = Mutex::new(());
@@ -40,7 +42,9 @@ pub struct Node {
     pub name: String,
     pub netns: PathBuf,
     pub ip: IpAddr,
+    pub ip6: IpAddr,
     pub cidr: IpNet,
+    pub cidr6: IpNet,
     pub cgroup: PathBuf,
     pub options: Options,
     pub datapath: Option<Datapath>,
@@ -56,6 +60,8 @@ pub struct Node {
 pub struct Pod {
     pub node: usize,
     pub ip: IpAddr,
+    /// Of pods with both families.
+    pub ip6: Option<IpAddr>,
     pub netns: PathBuf,
     pub link: PodLink,
     pub attached: Attached,
@@ -84,11 +90,11 @@ impl World {
         bridge.add_bridge("br0").unwrap();
         bridge.set_up("br0").unwrap();
         world.underlay = underlay;
-        world.outside = world.plug(&bridge, "outside", OUTSIDE);
+        world.outside = world.plug(&bridge, "outside", [OUTSIDE, OUTSIDE6]);
         for index in 0..count {
-            let ip = format!("10.89.0.{}", 10 + index);
-            let netns = world.plug(&bridge, &format!("node{index}"), &ip);
-            let node = world.node(index, netns, ip.parse().unwrap());
+            let (ip, ip6) = (format!("10.89.0.{}", 10 + index), format!("fd10:89::{}", 10 + index));
+            let netns = world.plug(&bridge, &format!("node{index}"), [&ip, &ip6]);
+            let node = world.node(index, netns, [ip.parse().unwrap(), ip6.parse().unwrap()]);
             world.nodes.push(node);
         }
         let nodes = world.nodes.iter().map(Node::record).collect();
@@ -110,8 +116,34 @@ impl World {
         self.apply(Delta { epoch, services: vec![service], ..Delta::default() });
     }
 
-    /// Makes a pod on a node.
+    /// Makes a pod on a node, with an address of IPv4.
     pub fn pod(&mut self, node: usize) -> Pod {
+        let (link, ..) = self.next_link(node);
+        self.attach(node, link)
+    }
+
+    /// Makes a pod on a node, with an address of each family.
+    pub fn dual_pod(&mut self, node: usize) -> Pod {
+        let link = self.next_dual_link(node);
+        self.attach(node, link)
+    }
+
+    /// What the next pod of both families will be attached as; its namespace exists already.
+    pub fn next_dual_link(&mut self, node: usize) -> PodLink {
+        let (mut link, serial) = self.next_link(node);
+        let IpAddr::V6(first) = self.nodes[node].cidr6.network() else { panic!("the range is IPv6") };
+        link.addresses.push(Ipv6Addr::from(u128::from(first) + 2 + u128::from(serial)).into());
+        link
+    }
+
+    /// Attaches a pod.
+    pub fn attach(&self, node: usize, link: PodLink) -> Pod {
+        let attached = self.nodes[node].datapath().attach_pod(&link).unwrap();
+        let (ip, ip6) = (link.addresses[0], link.addresses.get(1).copied());
+        Pod { node, ip, ip6, netns: link.netns.clone(), link, attached }
+    }
+
+    fn next_link(&mut self, node: usize) -> (PodLink, u8) {
         let serial = self.nodes[node].pods;
         self.nodes[node].pods += 1;
         let netns = self.namespace(&format!("pod{node}{serial}"));
@@ -119,13 +151,12 @@ impl World {
         let ip = IpAddr::from(Ipv4Addr::from(u32::from(cidr.network()) + 2 + u32::from(serial)));
         let link = PodLink {
             host_ifname: format!("gn{:08x}{serial:03x}", std::process::id()),
-            netns: netns.clone(),
+            netns,
             ifname: "eth0".into(),
             addresses: vec![ip],
             seat: 1 + u32::from(serial),
         };
-        let attached = self.nodes[node].datapath().attach_pod(&link).unwrap();
-        Pod { node, ip, netns, link, attached }
+        (link, serial)
     }
 
     /// Opens a node's data plane again, otherwise.
@@ -165,8 +196,8 @@ impl World {
         path
     }
 
-    /// A namespace with `eth0` on the bridge.
-    fn plug(&mut self, bridge: &Netlink, name: &str, ip: &str) -> PathBuf {
+    /// A namespace with `eth0` on the bridge, with addresses of IPv4 and IPv6.
+    fn plug(&mut self, bridge: &Netlink, name: &str, ips: [&str; 2]) -> PathBuf {
         let path = self.namespace(name);
         let port = format!("p{name}");
         bridge
@@ -182,35 +213,43 @@ impl World {
         bridge.set_master(&port, "br0").unwrap();
         bridge.set_up(&port).unwrap();
         let inside = Netlink::in_netns(&path).unwrap();
-        inside.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
+        for (ip, bits) in ips.into_iter().zip([24, 64]) {
+            inside.add_address("eth0", format!("{ip}/{bits}").parse().unwrap()).unwrap();
+        }
         inside.set_up("eth0").unwrap();
-        if ip != OUTSIDE {
-            let everywhere = "0.0.0.0/0".parse().unwrap();
-            inside.replace_route(&Route::through(everywhere, OUTSIDE.parse().unwrap(), "eth0")).unwrap();
+        if !ips.contains(&OUTSIDE) {
+            for (everywhere, outside) in [("0.0.0.0/0", OUTSIDE), ("::/0", OUTSIDE6)] {
+                let route = Route::through(everywhere.parse().unwrap(), outside.parse().unwrap(), "eth0");
+                inside.replace_route(&route).unwrap();
+            }
         }
         path
     }
 
-    fn node(&mut self, index: usize, netns: PathBuf, ip: IpAddr) -> Node {
+    fn node(&mut self, index: usize, netns: PathBuf, [ip, ip6]: [IpAddr; 2]) -> Node {
         let cgroup = cgroup::create(&format!("{}/node{index}", self.prefix)).unwrap();
         let options = Options {
             pin_dir: self._dir.path().join(format!("bpf{index}")),
             cgroup: cgroup.clone(),
             netns: netns.clone(),
             uplink: "eth0".into(),
-            node_ips: vec![ip],
-            gateway: GATEWAY,
+            node_ips: vec![ip, ip6],
+            gateways: vec![GATEWAY, GATEWAY6],
             load_balancing: LoadBalancing::default(),
         };
         let datapath = Datapath::open(options.clone()).unwrap();
         let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();
+        let cidr6: IpNet = format!("fd10:244:{index}::/64").parse().unwrap();
         let local = Local {
             node_name: format!("node{index}"),
-            addresses: vec![ip],
-            pod_cidrs: vec![cidr],
-            service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+            addresses: vec![ip, ip6],
+            pod_cidrs: vec![cidr, cidr6],
+            service_cidrs: vec!["10.96.0.0/16".parse().unwrap(), "fd10:96::/112".parse().unwrap()],
             host_ports: Vec::new(),
-            dns: Some(Dns { service: "10.96.0.10:53".parse().unwrap(), server: SocketAddr::new(GATEWAY, 53) }),
+            dns: vec![
+                Dns { service: "10.96.0.10:53".parse().unwrap(), server: SocketAddr::new(GATEWAY, 53) },
+                Dns { service: "[fd10:96::a]:53".parse().unwrap(), server: SocketAddr::new(GATEWAY6, 53) },
+            ],
             config: datapath.config(),
         };
         let observed = datapath.observe().unwrap();
@@ -218,7 +257,9 @@ impl World {
             name: format!("node{index}"),
             netns,
             ip,
+            ip6,
             cidr,
+            cidr6,
             cgroup,
             options,
             datapath: Some(datapath),
@@ -260,14 +301,14 @@ impl Node {
     fn record(&self) -> NodeRecord {
         NodeRecord {
             name: self.name.clone(),
-            internal_ips: vec![self.ip.to_string()],
-            pod_cidrs: vec![self.cidr.to_string()],
+            internal_ips: vec![self.ip.to_string(), self.ip6.to_string()],
+            pod_cidrs: vec![self.cidr.to_string(), self.cidr6.to_string()],
             ..NodeRecord::default()
         }
     }
 
     fn commit(&mut self, state: &State) {
-        let desired = policy::compile(&state.policy, &self.seats, None);
+        let desired = policy::compile(&state.policy, &self.seats, &[]);
         let steps = policy::diff(&desired, &self.datapath().observe_policy().unwrap());
         self.datapath().apply_policy(&steps).unwrap();
         let desired = datapath::compile(state, &self.local);

@@ -9,9 +9,9 @@ use crate::value::{items, set, set_default, text};
 
 const SINGLE: &str = "SingleStack";
 
-/// Sets the policy and the families that are missing. `old` is null when the Service is new. No policy means that of
-/// before, or one family: two families are asked for in so many words. A headless Service without selector has
-/// endpoints of whatever family.
+/// Sets the policy, and the families that follow from addresses or were there before; which family a Service has that says nothing is
+/// for the allocator, which knows the cluster's. `old` is null when the Service is new. No policy means that of before, or one
+/// family: two families are asked for in so many words. A headless Service without selector has endpoints of whatever family.
 pub(super) fn settle(spec: &mut Value, old: &Value) {
     if text(spec, "type") == "ExternalName" {
         return;
@@ -40,8 +40,11 @@ pub(super) fn settle(spec: &mut Value, old: &Value) {
             Err(_) => break,
         }
     }
+    if families.is_empty() && text(spec, "clusterIP") == text(old, "clusterIP") {
+        families = items(&old["ipFamilies"]).to_vec();
+    }
     if families.is_empty() {
-        families.push("IPv4".into());
+        return;
     }
     if free && families.len() == 1 && text(spec, "ipFamilyPolicy") != SINGLE {
         families.push(if families[0] == "IPv4" { "IPv6" } else { "IPv4" }.into());

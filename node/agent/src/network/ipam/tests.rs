@@ -8,7 +8,7 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn a_freed_address_comes_last() {
-    let mut pool = Pool::new("10.244.1.0/29".parse().unwrap(), None).unwrap();
+    let mut pool = Pool::new("10.244.1.0/29".parse().unwrap(), &[]).unwrap();
     let mut used = BTreeSet::new();
     for want in ["10.244.1.2", "10.244.1.3"] {
         let got = pool.take(|ip| used.contains(&ip)).unwrap();
@@ -29,15 +29,26 @@ fn a_freed_address_comes_last() {
 #[test]
 fn the_circle_goes_on_after_a_restart() {
     let range = "10.244.1.0/24".parse().unwrap();
-    let mut pool = Pool::new(range, Some(ip("10.244.1.254"))).unwrap();
+    let mut pool = Pool::new(range, &[ip("fd00::1"), ip("10.244.1.254")]).unwrap();
     assert_eq!(pool.take(|_| false).unwrap(), ip("10.244.1.2"));
-    let mut pool = Pool::new(range, Some(ip("10.9.9.9"))).unwrap();
+    let mut pool = Pool::new(range, &[ip("10.9.9.9")]).unwrap();
     assert_eq!(pool.take(|_| false).unwrap(), ip("10.244.1.2"));
 }
 
 #[test]
 fn ranges_that_hold_no_pods() {
-    for text in ["10.0.0.0/31", "10.0.0.1/32", "fd00::/64"] {
-        assert!(matches!(Pool::new(text.parse().unwrap(), None), Err(Error::PodCidr(_))), "{text}");
+    for text in ["10.0.0.0/31", "10.0.0.1/32", "fd00::/127"] {
+        assert!(matches!(Pool::new(text.parse().unwrap(), &[]), Err(Error::PodCidr(_))), "{text}");
     }
+}
+
+#[test]
+fn both_families_alike() {
+    let mut pool = Pool::new("fd00:1:2:3::/64".parse().unwrap(), &[]).unwrap();
+    assert_eq!(pool.take(|_| false).unwrap(), ip("fd00:1:2:3::2"));
+    assert_eq!(pool.take(|_| false).unwrap(), ip("fd00:1:2:3::3"));
+    let mut pool = Pool::new("fd00:1:2:3::/64".parse().unwrap(), &[pool.last().unwrap()]).unwrap();
+    assert_eq!(pool.take(|_| false).unwrap(), ip("fd00:1:2:3::4"));
+    let mut whole = Pool::new("::/0".parse().unwrap(), &[ip("::f:fffe")]).unwrap();
+    assert_eq!(whole.take(|_| false).unwrap(), ip("::2"), "no more than a node may use");
 }

@@ -18,8 +18,8 @@ impl Plane {
         let observed = self.datapath.observe()?;
         let mut found = datapath::differences(&datapath::diff(&desired, &observed), &desired, &observed);
         let services = !found.is_empty();
-        let dns = self.planner.local().dns.map(|dns| dns.server.ip());
-        let policy = self.guard.verify(&self.datapath, self.planner.state(), &self.leases, dns)?;
+        let dns = self.dns_servers();
+        let policy = self.guard.verify(&self.datapath, self.planner.state(), &self.leases, &dns)?;
         let policies = !policy.is_empty();
         found.extend(policy);
         found.extend(self.datapath.verify_pods(&self.standing(), repair)?);
@@ -38,7 +38,7 @@ impl Plane {
             host_ifname: name.clone(),
             netns: PathBuf::new(),
             ifname: String::new(),
-            addresses: vec![lease.ip],
+            addresses: lease.ips.clone(),
             seat: lease.seat,
         });
         pods.collect()
