@@ -57,11 +57,12 @@ pub fn from_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, ifind
     let [m0, m1, m2, m3, m4, m5] = veth.mac;
     let mac = (u16::from_ne_bytes([m0, m1]), u32::from_ne_bytes([m2, m3, m4, m5]));
     let (Some(high), Some(low)) = (b.half(6), b.word(8)) else { return Verdict::Drop(Counter::DropMalformed) };
-    if difference(&p.tuple.src, own) | (high ^ mac.0) as u32 | (low ^ mac.1) != 0 || difference(own, &Addr::ANY) == 0 {
-        return Verdict::Drop(Counter::DropSpoofed);
-    }
+    // Nobody's to begin with, whoever sends it: a starting IPv6 stack reports its groups before it has an address, and lies about nothing.
     if route::is_group(&p.tuple.dst, p.v6) {
         return Verdict::Drop(Counter::DropUnsupported);
+    }
+    if difference(&p.tuple.src, own) | (high ^ mac.0) as u32 | (low ^ mac.1) != 0 || difference(own, &Addr::ANY) == 0 {
+        return Verdict::Drop(Counter::DropSpoofed);
     }
     forward(b, t, cfg, s, Origin::Pod)
 }

@@ -9,8 +9,11 @@ mod net;
 mod world;
 
 mod lifecycle;
+mod matrix;
 mod node_port;
 mod pods;
 mod policy;
+mod raw;
 mod services;
+mod spoof;
 mod uplink;

@@ -126,7 +126,12 @@ pub fn talk_from(from: SocketAddr, to: SocketAddr) -> std::io::Result<Talk> {
 
 /// Connects from the calling thread's namespace.
 pub fn talk(to: SocketAddr) -> std::io::Result<Talk> {
-    greet(TcpStream::connect_timeout(&to, DEADLINE)?)
+    talk_within(to, DEADLINE)
+}
+
+/// The same with another limit for the connection.
+pub fn talk_within(to: SocketAddr, patience: Duration) -> std::io::Result<Talk> {
+    greet(TcpStream::connect_timeout(&to, patience)?)
 }
 
 /// Reads the server's first line.
@@ -142,7 +147,12 @@ fn greet(stream: TcpStream) -> std::io::Result<Talk> {
 
 /// Asks by UDP; the answer must come from `to` itself. Returns who answered and our address as it saw it.
 pub fn ask(socket: &UdpSocket, to: SocketAddr) -> std::io::Result<(String, SocketAddr)> {
-    socket.set_read_timeout(Some(DEADLINE))?;
+    ask_within(socket, to, DEADLINE)
+}
+
+/// The same with another limit.
+pub fn ask_within(socket: &UdpSocket, to: SocketAddr, patience: Duration) -> std::io::Result<(String, SocketAddr)> {
+    socket.set_read_timeout(Some(patience))?;
     socket.send_to(b"?", to)?;
     let mut buffer = [0; 256];
     let (count, from) = socket.recv_from(&mut buffer)?;
