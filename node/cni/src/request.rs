@@ -48,14 +48,17 @@ struct RuntimeConfig {
     port_mappings: Vec<Mapping>,
 }
 
+/// The conventions spell the names as here; containerd passes those of its Go structs on, and Go's plugins read either.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Mapping {
+    #[serde(alias = "HostPort")]
     host_port: u32,
+    #[serde(alias = "ContainerPort")]
     container_port: u32,
-    #[serde(default)]
+    #[serde(default, alias = "Protocol")]
     protocol: String,
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     host_ip: String,
 }
 

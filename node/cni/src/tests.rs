@@ -121,13 +121,13 @@ fn the_loopback_interface_needs_no_daemon() {
 fn results_have_the_shape_of_their_version() {
     let reply = AttachReply {
         addresses: vec!["10.244.1.7/32".into(), "fd00::7/128".into()],
-        gateway: "169.254.1.1".into(),
+        gateways: vec!["169.254.1.1".into(), "fd67::1".into()],
         host_ifname: "gn0123456789a".into(),
         mac: "02:00:00:00:00:07".into(),
         mtu: 1450,
     };
-    expect![[r#"{"cniVersion":"1.0.0","dns":{},"interfaces":[{"name":"gn0123456789a"},{"mac":"02:00:00:00:00:07","name":"eth0","sandbox":"/run/netns/x"}],"ips":[{"address":"10.244.1.7/32","gateway":"169.254.1.1","interface":1},{"address":"fd00::7/128","interface":1}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}"#]].assert_eq(&result::success("1.0.0", "eth0", "/run/netns/x", &reply).to_string());
-    expect![[r#"[{"address":"10.244.1.7/32","gateway":"169.254.1.1","interface":1,"version":"4"},{"address":"fd00::7/128","interface":1,"version":"6"}]"#]].assert_eq(&result::success("0.4.0", "eth0", "/run/netns/x", &reply)["ips"].to_string());
+    expect![[r#"{"cniVersion":"1.0.0","dns":{},"interfaces":[{"name":"gn0123456789a"},{"mac":"02:00:00:00:00:07","name":"eth0","sandbox":"/run/netns/x"}],"ips":[{"address":"10.244.1.7/32","gateway":"169.254.1.1","interface":1},{"address":"fd00::7/128","gateway":"fd67::1","interface":1}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}"#]].assert_eq(&result::success("1.0.0", "eth0", "/run/netns/x", &reply).to_string());
+    expect![[r#"[{"address":"10.244.1.7/32","gateway":"169.254.1.1","interface":1,"version":"4"},{"address":"fd00::7/128","gateway":"fd67::1","interface":1,"version":"6"}]"#]].assert_eq(&result::success("0.4.0", "eth0", "/run/netns/x", &reply)["ips"].to_string());
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_configuration_list_names_plugin_and_socket() {
 fn host_ports_come_from_the_runtime() {
     let input = CONFIG.replace(
         "}",
-        r#","runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp","hostIP":""},{"hostPort":53,"containerPort":53,"protocol":"udp","hostIP":"127.0.0.1"}]}}"#,
+        r#","runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp","hostIP":""},{"HostPort":53,"ContainerPort":53,"Protocol":"udp","HostIP":"127.0.0.1"}]}}"#,
     );
     let call = request::parse(request::Command::Add, &environment(ADD), &input).unwrap();
     let mappings = call.port_mappings.iter();
