@@ -17,10 +17,10 @@ const START: Duration = Duration::from_secs(240);
 /// Lines of each log that a failure shows.
 const LOG_LINES: usize = 40;
 
-/// Ranges of their own, so that a cluster of `cargo xtask up` may run beside it.
-const POD_CIDR: &str = "10.188.0.0/16";
-const SERVICE_CIDR: &str = "10.189.0.0/16";
-const UNDERLAY_CIDR: &str = "10.187.0.0/24";
+/// Ranges of their own, so that a cluster of `cargo xtask up` may run beside it; of both families.
+const POD_CIDR: &str = "10.188.0.0/16,fd10:188::/48";
+const SERVICE_CIDR: &str = "10.189.0.0/16,fd10:189::/112";
+const UNDERLAY_CIDR: &str = "10.187.0.0/24,fd10:187::/64";
 
 /// A running cluster. [`Cluster::delete`] ends it; dropping it does so too, silently.
 pub struct Cluster {

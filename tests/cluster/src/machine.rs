@@ -27,8 +27,14 @@ impl Traces {
         add("process", &output(Command::new("ps").args(["-eo", "pid,args"]))?, &directory);
         add("interface", &output(Command::new("ip").args(["-brief", "link"]))?, &format!("gn-{name}"));
         for range in ranges {
-            let prefix = range.split_once(".0.0").map_or(*range, |(prefix, _)| prefix);
-            add("route", &output(Command::new("ip").args(["route", "show", "table", "all"]))?, &format!("{prefix}."));
+            for one in range.split(',') {
+                let (family, sign) = match (one.split_once(".0.0"), one.split_once("::")) {
+                    (Some((prefix, _)), _) => ("-4", format!("{prefix}.")),
+                    (None, Some((prefix, _))) => ("-6", format!("{prefix}:")),
+                    (None, None) => ("-4", one.to_owned()),
+                };
+                add("route", &output(Command::new("ip").args([family, "route", "show", "table", "all"]))?, &sign);
+            }
         }
         add("namespace", &output(Command::new("ip").args(["netns", "list"]))?, &namespace);
         for mount in fs::read_to_string("/proc/self/mounts")?.lines() {

@@ -3,6 +3,8 @@
 
 #[path = "cluster/crash.rs"]
 mod crash;
+#[path = "cluster/families.rs"]
+mod families;
 #[path = "cluster/host.rs"]
 mod host;
 #[path = "cluster/network.rs"]
@@ -47,6 +49,7 @@ const SCENARIOS: &[Scenario] = &[
     ("pods-reach-pods", network::pods_reach_pods),
     ("services-answer", network::services_answer),
     ("names-resolve", network::names_resolve),
+    ("two-families-serve", families::two_families_serve),
     ("network-is-seen", seeing::network_is_seen),
     ("policies-hold", policies::policies_hold),
     ("policies-cut-connections", policies::policies_cut_connections),
