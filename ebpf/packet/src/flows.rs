@@ -63,10 +63,29 @@ pub trait Cells {
     /// A word of [`FlowRecord`], below 24.
     fn word(&self, record: Self::Record, index: usize) -> u32;
     fn set_word(&self, record: Self::Record, index: usize, value: u32);
+
+    /// Not zero if the tuple that begins at a word of the record is another. Without a branch, since each would be another path to the
+    /// verifier.
+    #[inline(always)]
+    fn differs(&self, record: Self::Record, from: usize, key: &FlowKey) -> u32 {
+        let (word, mut index) = (|index: usize| self.word(record, from + index), 0);
+        let mut apart = word(8) ^ join(key.sport, key.dport) | word(9) ^ u32::from_ne_bytes([key.proto, 0, 0, 0]);
+        while index < 4 {
+            apart |= word(index) ^ key.src.0[index] | word(4 + index) ^ key.dst.0[index];
+            index += 1;
+        }
+        apart
+    }
 }
 
 /// Where making a record may be cut into functions, as in [`crate::Steps`].
 pub trait Cuts: Cells + Sized {
+    /// [`read`].
+    #[inline(always)]
+    fn read(&self, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
+        read(self, entry, key, found)
+    }
+
     /// [`claim`].
     #[inline(always)]
     fn claim(&self, hash: u64, class: u64, now_s: u32) -> u32 {
@@ -158,7 +177,7 @@ pub const REPLACED: u32 = 1 << 31;
 
 /// Finds the record of a tuple, also one that is over.
 #[inline(always)]
-pub fn look<C: Cells>(c: &C, key: &FlowKey, found: &mut Flow) -> bool {
+pub fn look<C: Cuts>(c: &C, key: &FlowKey, found: &mut Flow) -> bool {
     let hash = service::wide_hash(key, c.flow_seed());
     let mut turn = 0;
     while turn < 2 {
@@ -166,7 +185,7 @@ pub fn look<C: Cells>(c: &C, key: &FlowKey, found: &mut Flow) -> bool {
         let mut slot = 0;
         while slot < FLOW_LINE {
             let entry = c.load(line, slot);
-            if (entry ^ hash) >> ENTRY_TAG_SHIFT == 0 && read(c, entry, key, found) {
+            if (entry ^ hash) >> ENTRY_TAG_SHIFT == 0 && c.read(entry, key, found) {
                 return true;
             }
             slot += 1;
@@ -178,7 +197,7 @@ pub fn look<C: Cells>(c: &C, key: &FlowKey, found: &mut Flow) -> bool {
 
 /// Copies the record of an entry if it is valid and has the tuple.
 #[inline(always)]
-fn read<C: Cells>(c: &C, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
+pub fn read<C: Cells>(c: &C, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
     let number = entry_number(entry);
     let Some(line) = c.states(number / FLOW_LINE) else { return false };
     let Some(record) = c.record(number) else { return false };
@@ -187,7 +206,7 @@ fn read<C: Cells>(c: &C, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
         return false;
     }
     let way = entry_way(entry);
-    if differs(c, record, way, key) != 0 {
+    if c.differs(record, KEY_WORDS * way as usize, key) != 0 {
         return false;
     }
     let from = KEY_WORDS * (way as usize ^ 1);
@@ -202,16 +221,6 @@ fn read<C: Cells>(c: &C, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
     found.state = state;
     let after = c.load(line, number % FLOW_LINE);
     after & STATE_USED != 0 && state_generation(after) == state_generation(state)
-}
-
-/// Not zero if the record's tuple of that direction is another. Without a branch, since each would be another path to the verifier.
-#[inline(always)]
-fn differs<C: Cells>(c: &C, record: C::Record, way: u32, key: &FlowKey) -> u32 {
-    let from = KEY_WORDS * way as usize;
-    let word = |index: usize| c.word(record, from + index);
-    let src = (word(0) ^ key.src.0[0]) | (word(1) ^ key.src.0[1]) | (word(2) ^ key.src.0[2]) | (word(3) ^ key.src.0[3]);
-    let dst = (word(4) ^ key.dst.0[0]) | (word(5) ^ key.dst.0[1]) | (word(6) ^ key.dst.0[2]) | (word(7) ^ key.dst.0[3]);
-    src | dst | (word(8) ^ join(key.sport, key.dport)) | (word(9) ^ u32::from_ne_bytes([key.proto, 0, 0, 0]))
 }
 
 /// Makes a record with the tuples and the backend of `draft`.
@@ -481,7 +490,7 @@ pub fn gives_way<C: Cells>(c: &C, entry: u64, key: &FlowKey, own: u32, now_s: u3
     let (Some(line), Some(record)) = (c.states(number / FLOW_LINE), c.record(number)) else { return true };
     let slot = number % FLOW_LINE;
     let state = c.load(line, slot);
-    if number == own || is_gone(state, entry) || differs(c, record, entry_way(entry), key) != 0 {
+    if number == own || is_gone(state, entry) || c.differs(record, KEY_WORDS * entry_way(entry) as usize, key) != 0 {
         return true;
     }
     if state & STATE_BUSY == 0 {

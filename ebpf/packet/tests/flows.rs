@@ -10,8 +10,8 @@ use abi::{
 };
 use baton::{race, schedules};
 use packet::{
-    Cells, Flow, Verdict,
-    flows::{self, Made},
+    Flow, Verdict,
+    flows::{self, Cuts, Made},
     host::{Dice, FlowMemory, Hook, Memory, Spec, Step, apply, pod_mac, v4, world},
 };
 
@@ -28,7 +28,7 @@ fn draft(n: u32) -> FlowRecord {
     FlowRecord { keys, backend: n, ..FlowRecord::default() }
 }
 
-fn look<C: Cells>(t: &C, key: &FlowKey) -> Option<Flow> {
+fn look<C: Cuts>(t: &C, key: &FlowKey) -> Option<Flow> {
     let mut found = Flow::default();
     flows::look(t, key, &mut found).then_some(found)
 }
@@ -39,7 +39,7 @@ fn is_sound(t: &FlowMemory) {
 }
 
 /// The same, with the seed of `c`.
-fn is_sound_to<C: Cells>(c: &C, t: &FlowMemory) {
+fn is_sound_to<C: Cuts>(c: &C, t: &FlowMemory) {
     let valid = t.flows();
     for (number, record, _) in &valid {
         for (way, key) in (0..).zip(&record.keys) {

@@ -167,6 +167,21 @@ extern "C" fn flow_look(key: *const KeyMemory, found: *mut FlowMemory) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn flow_read(entry: u64, key: *const KeyMemory, found: *mut FlowMemory) -> u32 {
+    // SAFETY: null, or references that [`read`] was given.
+    let (key, found) = unsafe { (key.cast::<FlowKey>().as_ref(), found.cast::<Flow>().as_mut()) };
+    let (Some(key), Some(found)) = (key, found) else { return 0 };
+    flows::read(&Maps { now_s: 0 }, entry, key, found) as u32
+}
+
+/// [`flows::read`].
+#[inline(always)]
+pub fn read(entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
+    flow_read(entry, (&raw const *key).cast(), (&raw mut *found).cast()) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn flow_make(draft: *const DraftMemory, now_s: u32) -> u32 {
     // SAFETY: null, or the reference that [`make`] was given.
     let Some(draft) = (unsafe { draft.cast::<FlowRecord>().as_ref() }) else { return 4 };

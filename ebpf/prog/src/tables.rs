@@ -19,6 +19,7 @@ use packet::{
 };
 
 use crate::{
+    access::opaque,
     maps::{self, Line},
     steps,
 };
@@ -45,6 +46,11 @@ fn copy<T: Copy>(value: &mut T, found: Option<&T>) -> bool {
 }
 
 impl Cuts for Maps {
+    #[inline(always)]
+    fn read(&self, entry: u64, key: &FlowKey, found: &mut Flow) -> bool {
+        steps::read(entry, key, found)
+    }
+
     #[inline(always)]
     fn claim(&self, hash: u64, class: u64, now_s: u32) -> u32 {
         steps::flow_claim(hash, class, now_s)
@@ -137,6 +143,20 @@ impl Cells for Maps {
     fn set_word(&self, record: *mut u32, index: usize, value: u32) {
         // SAFETY: as above; the caller owns the record.
         unsafe { write_volatile(record.add(index), value) };
+    }
+
+    /// Word by word: the compiler would read all of them first, and keep them on the stack.
+    #[inline(always)]
+    fn differs(&self, record: *mut u32, from: usize, key: &FlowKey) -> u32 {
+        let key: *const u32 = (&raw const *key).cast();
+        let (mut index, mut apart) = (0, 0);
+        while index < size_of::<FlowKey>() / size_of::<u32>() {
+            // SAFETY: a key is so many words, its padding among them, which is zero in every key.
+            let word = unsafe { read_volatile(key.add(index)) } ^ self.word(record, from + index);
+            apart = opaque(apart | word as usize);
+            index += 1;
+        }
+        apart as u32
     }
 }
 
