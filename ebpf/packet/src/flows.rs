@@ -3,7 +3,7 @@
 //! A record's state is one word, changed by compare and swap only, and it alone decides: who swaps it to [`STATE_BUSY`] owns the
 //! record until it is [`STATE_USED`], and from then on the record itself is never written until somebody swaps the state again.
 //! Readers take what they copied only if the state's generation is the same afterwards. Nothing sweeps: a new flow looks at
-//! [`CLAIM_LINES`] lines of states, which its hash names, and takes the record of a flow that is over, or else of the one that nobody
+//! [`make::CLAIM_LINES`] lines of states, which its hash names, and takes the record of a flow that is over, or else of the one that nobody
 //! has answered for the longest time. A record whose opener has answered a reply is never taken before its time.
 //!
 //! No two living flows have a tuple in common. A writer puts its entries into the index first and then looks for others with the
@@ -11,16 +11,18 @@
 //! of a higher record it dooms, which that one learns when it wants to become valid. The lowest of several therefore wins or
 //! meets a valid one, and never two of them.
 
+pub mod make;
+
 use abi::{
-    Addr, Be16, FlowKey, IPPROTO_TCP, IPPROTO_UDP,
+    Addr, Be16, FlowKey,
     flow::{
-        ENTRY_TAG_SHIFT, ENTRY_USED_SHIFT, FLOW_LINE, FLOW_NOWHERE, FlowRecord, STATE_BUSY, STATE_DOOMED,
-        STATE_FIN_OPENER, STATE_FIN_OTHER, STATE_RESET, STATE_SURE, STATE_TCP, STATE_UDP, STATE_USED, entry,
-        entry_generation, entry_number, entry_way, flow_buckets, flow_state_lines, state, state_generation,
-        state_seen_s,
+        ENTRY_TAG_SHIFT, FLOW_LINE, FLOW_NOWHERE, STATE_BUSY, STATE_DOOMED, STATE_FIN_OPENER, STATE_FIN_OTHER,
+        STATE_RESET, STATE_SURE, STATE_TCP, STATE_UDP, STATE_USED, entry_generation, entry_number, entry_way,
+        flow_buckets, state, state_generation, state_seen_s,
     },
 };
 
+pub use self::make::make;
 use crate::{parse::join, service};
 
 /// Idle times after which a record is over (RFC 5382 section 5, RFC 4787 section 4.3, RFC 5508 section 3.2).
@@ -31,17 +33,14 @@ pub const OTHER_IDLE_S: u32 = 60;
 pub const TRANSIT_IDLE_S: u32 = 240;
 /// Once an RST or both FINs were seen.
 pub const CLOSING_IDLE_S: u32 = 10;
-/// Lines of states that a new flow looks at before it is refused, and those after which an unanswered flow's record will do.
-pub const CLAIM_LINES: u32 = 16;
-pub const CLAIM_LINES_FLOODED: u32 = 4;
-
 /// Words of a record: a tuple's, and after the two tuples the backend, the flags, and the places in the index.
 const KEY_WORDS: usize = 10;
 const BACKEND: usize = 2 * KEY_WORDS;
 const FLAGS: usize = BACKEND + 1;
 const AT: usize = BACKEND + 2;
 
-/// The words that all CPUs share. Loads and stores of one word are whole; a swap is a full barrier.
+/// The words that all CPUs share. Loads and stores of one word are whole and in order, as x86 has them (another machine would need barriers
+/// in [`Cells::load`] and [`Cells::word`]); a swap is a full barrier.
 pub trait Cells {
     /// A line of [`FLOW_LINE`] words.
     type Line: Copy;
@@ -60,7 +59,7 @@ pub trait Cells {
     /// Replaces a word if it is still `old`; `false` if it is not.
     fn swap(&self, line: Self::Line, slot: u32, old: u64, new: u64) -> bool;
     fn record(&self, number: u32) -> Option<Self::Record>;
-    /// A word of [`FlowRecord`], below 24.
+    /// A word of [`abi::flow::FlowRecord`], below 24.
     fn word(&self, record: Self::Record, index: usize) -> u32;
     fn set_word(&self, record: Self::Record, index: usize, value: u32);
 
@@ -86,46 +85,46 @@ pub trait Cuts: Cells + Sized {
         read(self, entry, key, found)
     }
 
-    /// [`claim`].
+    /// [`make::claim`].
     #[inline(always)]
     fn claim(&self, hash: u64, class: u64, now_s: u32) -> u32 {
-        claim(self, hash, class, now_s)
+        make::claim(self, hash, class, now_s)
     }
 
-    /// [`claim_line`].
+    /// [`make::claim_line`].
     #[inline(always)]
     fn claim_line(&self, line: u32, class: u64, now_s: u32) -> u64 {
-        claim_line(self, line, class, now_s)
+        make::claim_line(self, line, class, now_s)
     }
 
-    /// [`rank`].
+    /// [`make::rank`].
     #[inline(always)]
     fn rank(&self, state: u64, now_s: u32) -> u32 {
-        rank(state, now_s)
+        make::rank(state, now_s)
     }
 
-    /// [`take`].
+    /// [`make::take`].
     #[inline(always)]
     fn take(&self, number: u32, old: u64, class: u64, now_s: u32) -> bool {
-        take(self, number, old, class, now_s)
+        make::take(self, number, old, class, now_s)
     }
 
-    /// [`publish`].
+    /// [`make::publish`].
     #[inline(always)]
     fn publish(&self, hash: u64, number: u32, way: u32) -> bool {
-        publish(self, hash, number, way)
+        make::publish(self, hash, number, way)
     }
 
-    /// [`is_alone`].
+    /// [`make::is_alone`].
     #[inline(always)]
     fn is_alone(&self, key: &FlowKey, number: u32, now_s: u32) -> bool {
-        is_alone(self, key, number, now_s)
+        make::is_alone(self, key, number, now_s)
     }
 
-    /// [`gives_way`].
+    /// [`make::gives_way`].
     #[inline(always)]
     fn gives_way(&self, entry: u64, key: &FlowKey, number: u32, now_s: u32) -> bool {
-        gives_way(self, entry, key, number, now_s)
+        make::gives_way(self, entry, key, number, now_s)
     }
 }
 
@@ -169,11 +168,6 @@ pub enum Made {
     /// Every record that it may have is of a living flow.
     Full,
 }
-
-/// Of a record whose flow is over, and of a free one.
-pub const RANK_OVER: u32 = u32::MAX;
-/// Set in what [`claim`] gives if nobody had answered the flow that had the record.
-pub const REPLACED: u32 = 1 << 31;
 
 /// Finds the record of a tuple, also one that is over.
 #[inline(always)]
@@ -221,46 +215,6 @@ pub fn read<C: Cells>(c: &C, entry: u64, key: &FlowKey, found: &mut Flow) -> boo
     found.state = state;
     let after = c.load(line, number % FLOW_LINE);
     after & STATE_USED != 0 && state_generation(after) == state_generation(state)
-}
-
-/// Makes a record with the tuples and the backend of `draft`.
-#[inline(always)]
-pub fn make<C: Cuts>(c: &C, draft: &FlowRecord, now_s: u32) -> Made {
-    let seed = c.flow_seed();
-    let [opener, other] = &draft.keys;
-    let hash = service::wide_hash(opener, seed);
-    let claimed = c.claim(hash, class(opener.proto), now_s);
-    if claimed == FLOW_NOWHERE {
-        return Made::Full;
-    }
-    let number = claimed & !REPLACED;
-    let Some(line) = c.states(number / FLOW_LINE) else { return Made::Full };
-    let busy = c.load(line, number % FLOW_LINE) & !STATE_DOOMED;
-    write(c, number, draft);
-    let mut made = if claimed & REPLACED != 0 { Made::Replaced } else { Made::New };
-    if !c.publish(hash, number, 0) || !c.publish(service::wide_hash(other, seed), number, 1) {
-        made = Made::Full;
-    } else if !c.is_alone(opener, number, now_s) {
-        made = Made::Known;
-    } else if !c.is_alone(other, number, now_s) || !change(c, number, busy, busy ^ STATE_BUSY ^ STATE_USED) {
-        made = Made::Taken;
-    }
-    if !matches!(made, Made::New | Made::Replaced) {
-        withdraw(c, number, busy);
-    }
-    made
-}
-
-/// What times a protocol's records out.
-#[inline(always)]
-fn class(proto: u8) -> u64 {
-    if proto == IPPROTO_TCP {
-        STATE_TCP
-    } else if proto == IPPROTO_UDP {
-        STATE_UDP
-    } else {
-        0
-    }
 }
 
 /// Ends a flow whose state is still `state`; `false` if it is not, because it had a packet meanwhile or is another's record.
@@ -322,193 +276,6 @@ pub fn is_over(state: u64, now_s: u32) -> bool {
 #[inline(always)]
 fn bucket(hash: u64, turn: u32, bits: u32) -> u32 {
     (hash >> (20 * turn)) as u32 & (flow_buckets(bits) - 1)
-}
-
-/// Takes a record that is free, over, or unanswered for the longest time among those that the hash names. Its number, perhaps with
-/// [`REPLACED`], or [`FLOW_NOWHERE`].
-#[inline(always)]
-pub fn claim<C: Cuts>(c: &C, hash: u64, class: u64, now_s: u32) -> u32 {
-    let mask = flow_state_lines(c.flow_bits()) - 1;
-    let stride = (hash >> 10) as u32 | 1;
-    let mut at = (hash >> 32) as u32;
-    let mut best = 0;
-    let mut turn = 0;
-    while turn < CLAIM_LINES && !(turn >= CLAIM_LINES_FLOODED && best != 0) {
-        let found = c.claim_line(at & mask, class, now_s);
-        if (found >> 32) as u32 == RANK_OVER {
-            return found as u32;
-        }
-        best = if found > best { found } else { best };
-        at = at.wrapping_add(stride);
-        turn += 1;
-    }
-    let number = best as u32;
-    let Some(line) = c.states(number / FLOW_LINE) else { return FLOW_NOWHERE };
-    let state = c.load(line, number % FLOW_LINE);
-    // It may have had its answer meanwhile.
-    if best != 0 && c.rank(state, now_s) != 0 && c.take(number, state, class, now_s) {
-        number | REPLACED
-    } else {
-        FLOW_NOWHERE
-    }
-}
-
-/// Takes the first record of a line that is free or over: its number, below [`RANK_OVER`] in the high half. If there is none, the
-/// highest rank and its record's number.
-#[inline(always)]
-pub fn claim_line<C: Cuts>(c: &C, line: u32, class: u64, now_s: u32) -> u64 {
-    let Some(states) = c.states(line) else { return 0 };
-    let (mut slot, mut best) = (0, 0);
-    while slot < FLOW_LINE {
-        let number = line * FLOW_LINE + slot;
-        let state = c.load(states, slot);
-        let rank = c.rank(state, now_s);
-        let found = (rank as u64) << 32 | number as u64;
-        if rank == RANK_OVER {
-            if c.take(number, state, class, now_s) {
-                return found;
-            }
-        } else if rank != 0 && found > best {
-            best = found;
-        }
-        slot += 1;
-    }
-    best
-}
-
-/// How soon a record may be another flow's: at once, [`RANK_OVER`]; never, 0; else the sooner the higher.
-#[inline(always)]
-pub fn rank(state: u64, now_s: u32) -> u32 {
-    let over = state & STATE_USED == 0 || is_over(state, now_s);
-    if state & STATE_BUSY != 0 {
-        0
-    } else if over {
-        RANK_OVER
-    } else if state & STATE_SURE != 0 {
-        0
-    } else {
-        1 + age_s(state, now_s)
-    }
-}
-
-/// Makes the caller the owner of a record whose state is still `old`, under its next generation, and takes the flow before out of
-/// the index.
-#[inline(always)]
-pub fn take<C: Cells>(c: &C, number: u32, old: u64, class: u64, now_s: u32) -> bool {
-    let next = state_generation(old) + 1 & 0xffff;
-    let generation = if next == 0 { 1 } else { next };
-    if !change(c, number, old, state(now_s, generation, STATE_BUSY | class)) {
-        return false;
-    }
-    if old & STATE_USED != 0 {
-        clear(c, number, state_generation(old));
-    }
-    true
-}
-
-/// Writes a record that is owned. It has no place in the index yet.
-#[inline(always)]
-fn write<C: Cells>(c: &C, number: u32, draft: &FlowRecord) {
-    let Some(record) = c.record(number) else { return };
-    let mut way = 0;
-    while way < 2 {
-        let (key, from) = (&draft.keys[way], KEY_WORDS * way);
-        let mut word = 0;
-        while word < 4 {
-            c.set_word(record, from + word, key.src.0[word]);
-            c.set_word(record, from + 4 + word, key.dst.0[word]);
-            word += 1;
-        }
-        c.set_word(record, from + 8, join(key.sport, key.dport));
-        c.set_word(record, from + 9, u32::from_ne_bytes([key.proto, 0, 0, 0]));
-        c.set_word(record, AT + way, FLOW_NOWHERE);
-        way += 1;
-    }
-    c.set_word(record, BACKEND, draft.backend);
-    c.set_word(record, FLAGS, draft.flags);
-}
-
-/// Puts the tuple of one direction of an owned record into the index: into the emptier of its two lines. `false` if both are full.
-#[inline(always)]
-pub fn publish<C: Cells>(c: &C, hash: u64, number: u32, way: u32) -> bool {
-    let (Some(record), Some(states)) = (c.record(number), c.states(number / FLOW_LINE)) else { return false };
-    let bits = c.flow_bits();
-    let (first, second) = (bucket(hash, 0, bits), bucket(hash, 1, bits));
-    let (room, more) = (free(c, first), free(c, second));
-    // Look-ups begin with the first line, so it is preferred as long as it has room.
-    let chosen = if room >= more || room > FLOW_LINE / 4 { first } else { second };
-    let Some(line) = c.bucket(chosen) else { return false };
-    let new = entry(hash, way, state_generation(c.load(states, number % FLOW_LINE)), number);
-    let mut slot = 0;
-    while slot < FLOW_LINE {
-        if c.load(line, slot) == 0 && c.swap(line, slot, 0, new) {
-            c.set_word(record, AT + (way & 1) as usize, chosen * FLOW_LINE + slot);
-            return true;
-        }
-        slot += 1;
-    }
-    false
-}
-
-/// Free words in a line of the index. Without a branch: eight of them are 256 paths to the verifier.
-#[inline(always)]
-fn free<C: Cells>(c: &C, number: u32) -> u32 {
-    let Some(line) = c.bucket(number) else { return 0 };
-    let (mut slot, mut free) = (0, FLOW_LINE);
-    while slot < FLOW_LINE {
-        free -= (c.load(line, slot) >> ENTRY_USED_SHIFT) as u32 & 1;
-        slot += 1;
-    }
-    free
-}
-
-/// Whether no other flow has the tuple, which is in the index for the caller's record. Others that are over, or that came later, are
-/// made to go.
-#[inline(always)]
-pub fn is_alone<C: Cuts>(c: &C, key: &FlowKey, number: u32, now_s: u32) -> bool {
-    let hash = service::wide_hash(key, c.flow_seed());
-    let mut turn = 0;
-    while turn < 2 {
-        let Some(line) = c.bucket(bucket(hash, turn, c.flow_bits())) else { return false };
-        let mut slot = 0;
-        while slot < FLOW_LINE {
-            let entry = c.load(line, slot);
-            if (entry ^ hash) >> ENTRY_TAG_SHIFT == 0 && !c.gives_way(entry, key, number, now_s) {
-                return false;
-            }
-            slot += 1;
-        }
-        turn += 1;
-    }
-    true
-}
-
-/// Whether the flow of an entry is none, another tuple's, the caller's, or made to go.
-#[inline(always)]
-pub fn gives_way<C: Cells>(c: &C, entry: u64, key: &FlowKey, own: u32, now_s: u32) -> bool {
-    let number = entry_number(entry);
-    let (Some(line), Some(record)) = (c.states(number / FLOW_LINE), c.record(number)) else { return true };
-    let slot = number % FLOW_LINE;
-    let state = c.load(line, slot);
-    if number == own || is_gone(state, entry) || c.differs(record, KEY_WORDS * entry_way(entry) as usize, key) != 0 {
-        return true;
-    }
-    if state & STATE_BUSY == 0 {
-        return is_over(state, now_s) && end(c, number, state);
-    }
-    if number < own {
-        return false;
-    }
-    // If it is not doomed by this, it has become valid or has withdrawn.
-    c.swap(line, slot, state, state | STATE_DOOMED) || is_gone(c.load(line, slot), entry)
-}
-
-/// Whether an entry is of no flow, or of one that withdraws.
-#[inline(always)]
-fn is_gone(state: u64, entry: u64) -> bool {
-    state & (STATE_USED | STATE_BUSY) == 0
-        || state & STATE_DOOMED != 0
-        || state_generation(state) != entry_generation(entry)
 }
 
 /// Gives an owned record back.

@@ -203,31 +203,31 @@ extern "C" fn flow_end(number: u32, state: u64) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flow_claim(hash: u64, class: u64, now_s: u32) -> u32 {
-    flows::claim(&Maps { now_s }, hash, class, now_s)
+    flows::make::claim(&Maps { now_s }, hash, class, now_s)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flow_claim_line(line: u32, class: u64, now_s: u32) -> u64 {
-    flows::claim_line(&Maps { now_s }, line, class, now_s)
+    flows::make::claim_line(&Maps { now_s }, line, class, now_s)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flow_rank(state: u64, now_s: u32) -> u32 {
-    flows::rank(state, now_s)
+    flows::make::rank(state, now_s)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flow_take(number: u32, old: u64, class: u64, now_s: u32) -> u32 {
-    flows::take(&Maps { now_s }, number, old, class, now_s) as u32
+    flows::make::take(&Maps { now_s }, number, old, class, now_s) as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn flow_publish(hash: u64, number: u32, way: u32) -> u32 {
-    flows::publish(&Maps { now_s: 0 }, hash, number, way) as u32
+    flows::make::publish(&Maps { now_s: 0 }, hash, number, way) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -235,7 +235,7 @@ pub extern "C" fn flow_publish(hash: u64, number: u32, way: u32) -> u32 {
 pub extern "C" fn flow_is_alone(key: *const KeyMemory, number: u32, now_s: u32) -> u32 {
     // SAFETY: null, or a reference.
     let Some(key) = (unsafe { key.cast::<FlowKey>().as_ref() }) else { return 0 };
-    flows::is_alone(&Maps { now_s }, key, number, now_s) as u32
+    flows::make::is_alone(&Maps { now_s }, key, number, now_s) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -243,7 +243,7 @@ pub extern "C" fn flow_is_alone(key: *const KeyMemory, number: u32, now_s: u32) 
 pub extern "C" fn flow_gives_way(entry: u64, key: *const KeyMemory, number: u32, now_s: u32) -> u32 {
     // SAFETY: null, or a reference.
     let Some(key) = (unsafe { key.cast::<FlowKey>().as_ref() }) else { return 0 };
-    flows::gives_way(&Maps { now_s }, entry, key, number, now_s) as u32
+    flows::make::gives_way(&Maps { now_s }, entry, key, number, now_s) as u32
 }
 
 /// [`flows::look`].
