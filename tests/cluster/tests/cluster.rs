@@ -54,6 +54,7 @@ const SCENARIOS: &[Scenario] = &[
     ("policies-hold", policies::policies_hold),
     ("policies-cut-connections", policies::policies_cut_connections),
     ("policies-hold-from-the-start", policies::policies_hold_from_the_start),
+    ("no-packet-comes-before-the-policy", policies::no_packet_comes_before_the_policy),
     ("tiers-hold", tiers::tiers_hold),
     ("no-rules-are-ours", network::no_rules_are_ours),
     ("mistakes-are-told", refusals::mistakes_are_told),

@@ -1,6 +1,9 @@
 //! NetworkPolicies as users apply them, over both nodes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -200,5 +203,101 @@ pub fn policies_hold_from_the_start(cluster: &Cluster, namespace: &str) -> Resul
     // The knocker does knock: once the policy is gone it gets in.
     town.run(&["delete", "networkpolicy", "deny"])?;
     knocks.line(CHANGE, |line| line.starts_with("HIT")).context("the knocker finds open doors")?;
+    Ok(())
+}
+
+/// Datagrams a turn of the hammer and the pause between turns: ten thousand a second.
+const BURST: usize = 10;
+const PAUSE: Duration = Duration::from_millis(1);
+/// A port where nobody listens.
+const DISCARD: u16 = 9;
+
+/// Sends datagrams from this machine, which is outside, to addresses that nobody may have yet; until it is dropped.
+struct Hammer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Hammer {
+    fn start(targets: Vec<IpAddr>) -> Result<Hammer> {
+        let (v4, v6) = (UdpSocket::bind("0.0.0.0:0")?, UdpSocket::bind("[::]:0")?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for turn in targets.chunks(BURST).cycle() {
+                for target in turn.iter().cycle().take(BURST) {
+                    // An error is about an earlier one, to whom nobody was.
+                    let _ = if target.is_ipv4() { &v4 } else { &v6 }.send_to(b"?", (*target, DISCARD));
+                }
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(PAUSE);
+            }
+        });
+        Ok(Hammer { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Hammer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It only sends; what it could die of is no part of the test.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Datagrams that came to a pod with a shell, whether anybody listened or not.
+fn datagrams(town: &Town, pod: &str) -> Result<u64> {
+    let text = town.run(&["exec", pod, "--", "cat", "/proc/net/snmp", "/proc/net/snmp6"])?;
+    let mut rows = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (rows.next().context("names")?, rows.next().context("values")?);
+    let v4 = names.split(' ').zip(values.split(' ')).filter(|(name, _)| matches!(*name, "InDatagrams" | "NoPorts"));
+    let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    let v6 = pairs.filter(|(name, _)| matches!(*name, "Udp6InDatagrams" | "Udp6NoPorts"));
+    v4.chain(v6).map(|(_, value)| Ok(value.trim().parse::<u64>()?)).sum()
+}
+
+/// Of ten thousand datagrams a second to the addresses of pods that are about to start, none comes in before or under their policy.
+pub fn no_packet_comes_before_the_policy(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let town = Town { kubectl: cluster.kubectl(), cluster, namespace };
+    town.policy("deny", "{podSelector: {matchLabels: {app: late}}}")?;
+    town.pod("before", 1, "app: open", SLEEP)?;
+    town.ready("before")?;
+    let addresses = |pod: &str| -> Result<Vec<IpAddr>> {
+        let pod = town.kubectl.json(&["-n", namespace, "get", "pod", pod])?;
+        let listed = pod["status"]["podIPs"].as_array().into_iter().flatten();
+        listed.map(|one| Ok(one["ip"].as_str().unwrap_or_default().parse()?)).collect()
+    };
+    let after = |ip: &IpAddr, n: u32| match ip {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from(u32::from(*ip) + n)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(*ip) + u128::from(n))),
+    };
+    // Addresses are handed out in a circle.
+    let targets: Vec<IpAddr> = addresses("before")?.iter().flat_map(|ip| (1..=5).map(move |n| after(ip, n))).collect();
+    let _hammer = Hammer::start(targets.clone())?;
+    let mut met = Vec::new();
+    for name in ["late-1", "late-2", "late-3"] {
+        town.pod(name, 1, "app: late", SLEEP)?;
+        town.ready(name)?;
+        ensure!(datagrams(&town, name)? == 0, "{name} at {:?} was reached", addresses(name)?);
+        if addresses(name)?.iter().all(|ip| targets.contains(ip)) {
+            met.push(name);
+        }
+    }
+    ensure!(!met.is_empty(), "no late pod got the addresses {targets:?}");
+    for name in &met {
+        ensure!(datagrams(&town, name)? == 0, "{name} was reached later");
+    }
+    // The hammer does hit: once the policy is gone it comes in.
+    town.run(&["delete", "networkpolicy", "deny"])?;
+    for name in met {
+        eventually("the hammer comes in", || {
+            ensure!(datagrams(&town, name)? > 0, "{name} got nothing");
+            Ok(())
+        })?;
+    }
     Ok(())
 }
