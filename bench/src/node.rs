@@ -70,7 +70,7 @@ impl Node {
             node_name: "node".into(),
             addresses: vec![ip],
             pod_cidrs: vec!["10.244.0.0/24".parse()?],
-            service_cidrs: vec!["10.96.0.0/15".parse()?],
+            service_cidrs: vec!["10.96.0.0/14".parse()?],
             host_ports: Vec::new(),
             dns: Vec::new(),
             config: datapath.config(),

@@ -317,17 +317,12 @@ fn fill(bpf: &mut Ebpf) -> Result<()> {
         set(bpf, map::BACKENDS, id, backend)?;
         set(bpf, map::SLOTS, id - 1, id)?;
     }
-    for i in 0..SERVICES {
-        let key = ServiceKey { addr: v4(&vip(i)), port: Be16::new(80), proto: IPPROTO_TCP, scope: SCOPE_CLUSTER };
-        let value = ServiceValue { id: i + 1, base: 0, len: 2, affinity_s: 0, flags: 0 };
-        put(bpf, map::SERVICES, key, value)?;
-        let node_port = ServiceKey {
-            addr: Addr::ANY_V4,
-            port: Be16::new(30_000 + i as u16 % 2_768),
-            proto: IPPROTO_TCP,
-            scope: SCOPE_NODE_PORT,
-        };
-        put(bpf, map::SERVICES, node_port, ServiceValue { len: 1, ..value })?;
+    let value = |i, len| ServiceValue { id: i + 1, base: 0, len, affinity_s: 0, flags: 0 };
+    let of = |addr, port, scope| ServiceKey { addr, port: Be16::new(port), proto: IPPROTO_TCP, scope };
+    let cluster = (0..SERVICES).map(|i| (of(v4(&vip(i)), 80, SCOPE_CLUSTER), value(i, 2)));
+    let node_port = |i: u32| (of(Addr::ANY_V4, 30_000 + i as u16, SCOPE_NODE_PORT), value(i, 1));
+    for (row, content) in datapath::service_rows::table(cluster.chain((0..2_768).map(node_port))) {
+        set(bpf, map::SERVICES, row, content)?;
     }
     // The MAC of the host's side is the pod's, so that a packet delivered once still passes the source check.
     for addr in [CLIENT, BACKEND, SECOND] {

@@ -21,13 +21,15 @@ use serde::Serialize;
 use wire::fabric::{Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort};
 
 use crate::node::Node;
-pub use program::Programming;
-use program::{changes, cold, commit, roll};
+pub use program::{Programming, Roll};
+use program::{ROLLS, changes, cold, commit, roll};
 
 mod program;
 
 /// Services in the tables.
-const SIZES: [u32; 2] = [10, 10_000];
+const SIZES: [u32; 3] = [10, 10_000, 100_000];
+/// Services from this number on have one port only, so that all have room.
+const LEAN: u32 = 10_000;
 /// Rounds a size; each measures every way.
 const ROUNDS: usize = 10;
 /// Connections and datagrams a round and way.
@@ -36,7 +38,7 @@ const CONNECTS: usize = 200;
 const BYTES: usize = 256 << 20;
 const RUNS: usize = 3;
 /// Services of two endpoints each whose first sync is timed.
-const COLD: [u32; 2] = [10_000, 45_000];
+const COLD: [u32; 3] = [10_000, 45_000, 100_000];
 /// Longest wait for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -50,7 +52,7 @@ pub struct Report {
     pub kernel: String,
     pub cases: Vec<Case>,
     pub cold: Vec<Programming>,
-    pub roll: Programming,
+    pub rolls: Vec<Roll>,
 }
 
 /// The figures of one number of Services.
@@ -94,8 +96,15 @@ pub enum Way {
 
 const WAYS: [Way; 4] = [Way::Pod, Way::PodHooked, Way::Socket, Way::Packet];
 
+/// Whether connections are measured, or only what changes cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ways {
+    All,
+    None,
+}
+
 /// Sets the node up and measures.
-pub fn run() -> Result<Report> {
+pub fn run(ways_too: Ways) -> Result<Report> {
     let mut node = Node::new()?;
     let client = node.pod()?;
     let server = node.pod()?;
@@ -107,13 +116,16 @@ pub fn run() -> Result<Report> {
         let (planned, written) = commit(&node, &mut planner, full)?;
         let load_ms = (planned + written).as_secs_f64() * 1e3;
         let [change_plan_us, change_write_us, change_p99_us] = changes(&node, &mut planner)?;
-        let rows = ways(&node, &client.netns, server.ip)?;
+        let rows = match ways_too {
+            Ways::All => ways(&node, &client.netns, server.ip)?,
+            Ways::None => Vec::new(),
+        };
         cases.push(Case { services, load_ms, change_plan_us, change_write_us, change_p99_us, rows });
     }
     let cold = COLD.into_iter().map(|services| cold(&node, &mut planner, services)).collect::<Result<_>>()?;
-    let roll = roll(&node, &mut planner)?;
+    let rolls = ROLLS.into_iter().map(|rings| roll(&node, &mut planner, rings)).collect::<Result<_>>()?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-    Ok(Report { kernel, cases, cold, roll })
+    Ok(Report { kernel, cases, cold, rolls })
 }
 
 /// As a table.
@@ -145,8 +157,12 @@ pub fn table(report: &Report) -> String {
             "\nFirst sync of {entries} Services of two endpoints: {plan_ms:.0} ms to plan, {write_ms:.0} ms to write\n"
         );
     }
-    let Programming { entries, plan_ms, write_ms } = &report.roll;
-    text += &format!("\nRoll of a Service of {entries} ports: {plan_ms:.1} ms to plan, {write_ms:.1} ms to write\n");
+    for Roll { ports, ring, plan_ms, write_ms } in &report.rolls {
+        let rings = if *ring == 0 { "without rings".to_owned() } else { format!("with rings of {ring} slots") };
+        text += &format!(
+            "\nRoll of a Service of {ports} ports {rings}: {plan_ms:.1} ms to plan, {write_ms:.1} ms to write\n"
+        );
+    }
     text
 }
 
@@ -159,30 +175,34 @@ fn fabric(count: u32, backend: IpAddr) -> Vec<Service> {
 fn service(number: u32, backends: &[IpAddr]) -> Service {
     let ports =
         [("tcp", Protocol::Tcp, 80, PORT), ("udp", Protocol::Udp, 80, PORT), ("sink", Protocol::Tcp, 81, SINK_PORT)];
-    let vip = if number == 0 { SERVICE.to_owned() } else { format!("10.97.{}.{}", number >> 8, number & 0xff) };
+    let ports = if number < LEAN { &ports[..] } else { &ports[..1] };
+    let [_, high, middle, low] = (number + (97 << 16)).to_be_bytes();
+    let vip = if number == 0 { SERVICE.to_owned() } else { format!("10.{high}.{middle}.{low}") };
     Service {
         namespace: "bench".into(),
         name: format!("s{number}"),
         cluster_ips: vec![vip],
         ports: ports
+            .iter()
             .map(|(name, protocol, port, _)| ServicePort {
-                name: name.into(),
-                protocol: protocol.into(),
-                port,
+                name: (*name).into(),
+                protocol: (*protocol).into(),
+                port: *port,
                 node_port: 0,
             })
-            .into(),
+            .collect(),
         endpoints: backends
             .iter()
             .map(|ip| Endpoint {
                 ip: ip.to_string(),
                 ports: ports
+                    .iter()
                     .map(|(name, protocol, _, port)| EndpointPort {
-                        name: name.into(),
-                        protocol: protocol.into(),
-                        port: port.into(),
+                        name: (*name).into(),
+                        protocol: (*protocol).into(),
+                        port: (*port).into(),
                     })
-                    .into(),
+                    .collect(),
                 ..Endpoint::default()
             })
             .collect(),

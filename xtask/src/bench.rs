@@ -15,7 +15,7 @@ pub enum What {
     /// Nanoseconds a packet in XDP on a cluster's uplink, by BPF_PROG_TEST_RUN
     Uplink(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
-    Service(Options),
+    Service(ServiceOptions),
     /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
     Api(ApiOptions),
 }
@@ -36,12 +36,22 @@ pub struct Options {
     json: bool,
 }
 
+/// How to print, and what.
+#[derive(Args)]
+pub struct ServiceOptions {
+    #[command(flatten)]
+    print: Options,
+    /// Only what changes cost to plan and to write, no connections
+    #[arg(long)]
+    programming: bool,
+}
+
 pub fn run(what: &What) -> anyhow::Result<()> {
-    let (binary, Options { json }) = match what {
-        What::Packet(options) => ("packet", options),
-        What::Balance(options) => ("balance", options),
-        What::Uplink(options) => ("uplink", options),
-        What::Service(options) => ("service", options),
+    let (binary, Options { json }, more) = match what {
+        What::Packet(options) => ("packet", options, None),
+        What::Balance(options) => ("balance", options, None),
+        What::Uplink(options) => ("uplink", options, None),
+        What::Service(options) => ("service", &options.print, options.programming.then_some("--programming")),
         What::Api(options) => return api(options),
     };
     let object = build::bpf_object_quietly()?;
@@ -50,6 +60,7 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     if *json {
         bench.arg("--json");
     }
+    bench.args(more);
     stream(&mut bench)
 }
 

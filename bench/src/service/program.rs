@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use datapath::{Plan, Planner};
 use serde::Serialize;
-use wire::fabric::{Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort};
+use wire::fabric::{Algorithm, Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort};
 
 use super::{micros, service};
 use crate::node::Node;
@@ -16,11 +16,24 @@ const CHANGES: usize = 50;
 /// Ports of the Service whose roll from one set of endpoints to another is timed.
 const ROLL_PORTS: u32 = 400;
 
+/// Rings of the Services that are rolled; 509 slots is what four endpoints have by themselves.
+pub(super) const ROLLS: [u32; 3] = [0, 509, 2_039];
+
 /// From a delta to written tables.
 #[derive(Clone, Debug, Serialize)]
 pub struct Programming {
     /// Services, or ports of one.
     pub entries: u32,
+    pub plan_ms: f64,
+    pub write_ms: f64,
+}
+
+/// All endpoints of a Service's ports replaced.
+#[derive(Clone, Debug, Serialize)]
+pub struct Roll {
+    pub ports: u32,
+    /// Slots of the ports' Maglev rings, 0 for a slot an endpoint.
+    pub ring: u32,
     pub plan_ms: f64,
     pub write_ms: f64,
 }
@@ -67,8 +80,8 @@ pub(super) fn changes(node: &Node, planner: &mut Planner) -> Result<[f64; 3]> {
 pub(super) fn cold(node: &Node, planner: &mut Planner, services: u32) -> Result<Programming> {
     commit(node, planner, Delta { full: true, ..Delta::default() })?;
     let all = (0..services).map(|number| {
-        let [high, low] = [number >> 8, number & 0xff];
-        let backends = [IpAddr::from([10, 1, high as u8, low as u8]), IpAddr::from([10, 2, high as u8, low as u8])];
+        let [_, high, middle, low] = number.to_be_bytes();
+        let backends = [1, 11].map(|net| IpAddr::from([10, net + high, middle, low]));
         let whole = service(number, &backends);
         Service { ports: whole.ports[..1].to_vec(), ..whole }
     });
@@ -77,8 +90,9 @@ pub(super) fn cold(node: &Node, planner: &mut Planner, services: u32) -> Result<
     Ok(Programming { entries: services, plan_ms: millis(planned), write_ms: millis(written) })
 }
 
-/// All endpoints of one Service of many ports are replaced by others.
-pub(super) fn roll(node: &Node, planner: &mut Planner) -> Result<Programming> {
+/// All endpoints of one Service of many ports are replaced by others. `ring`: slots of its Maglev rings, 0 for none.
+pub(super) fn roll(node: &Node, planner: &mut Planner, ring: u32) -> Result<Roll> {
+    let algorithm = if ring == 0 { Algorithm::Even } else { Algorithm::Maglev };
     let many = |subnet: u8| {
         let ports = (0..ROLL_PORTS).map(|i| ServicePort {
             name: format!("p{i}"),
@@ -98,12 +112,18 @@ pub(super) fn roll(node: &Node, planner: &mut Planner) -> Result<Programming> {
             ..Endpoint::default()
         };
         let whole = service(0, &[]);
-        let services = vec![Service { ports: ports.collect(), endpoints: (1..=4).map(endpoint).collect(), ..whole }];
+        let services = vec![Service {
+            ports: ports.collect(),
+            endpoints: (1..=4).map(endpoint).collect(),
+            algorithm: algorithm.into(),
+            maglev_size: ring,
+            ..whole
+        }];
         Delta { services, ..Delta::default() }
     };
     commit(node, planner, many(0))?;
     let (planned, written) = commit(node, planner, many(1))?;
-    Ok(Programming { entries: ROLL_PORTS, plan_ms: millis(planned), write_ms: millis(written) })
+    Ok(Roll { ports: ROLL_PORTS, ring, plan_ms: millis(planned), write_ms: millis(written) })
 }
 
 fn millis(time: Duration) -> f64 {

@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use wire::fabric::{Endpoint, EndpointPort, EndpointState, Node, Protocol, Service, ServicePort, ServiceType};
 
 use crate::policy;
+use crate::spread;
 use crate::state::{Epoch, State};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -39,8 +40,8 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
                 let name = slice.labels()?.get(SERVICE_NAME)?;
                 Some(api::Key::new(&change.key.namespace, name))
             })),
+            Kind::Pod => dirty.extend(spread::weighed(change, &old_state.services)),
             Kind::Namespace
-            | Kind::Pod
             | Kind::Endpoints
             | Kind::ConfigMap
             | Kind::Secret
@@ -60,7 +61,7 @@ pub fn compile(view: &View, known: Option<(&View, &State)>) -> State {
         match view.at::<core::Service>(&key) {
             Some(object) => {
                 let slices = slices_of(view, &key.namespace, &key.name);
-                put(&mut state.services, name, service(&object, &slices));
+                put(&mut state.services, name, service(view, &object, &slices));
             }
             None => _ = state.services.remove(&name),
         }
@@ -72,7 +73,7 @@ fn compile_all(view: &View) -> State {
     let services = view.all::<core::Service>().map(|object| {
         let key = cache::key_of(&object.metadata);
         let slices = slices_of(view, &key.namespace, &key.name);
-        (key.to_string(), Arc::new(service(&object, &slices)))
+        (key.to_string(), Arc::new(service(view, &object, &slices)))
     });
     State {
         epoch: Epoch(view.revision.0),
@@ -116,7 +117,7 @@ fn node(object: &core::Node) -> Node {
     }
 }
 
-fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> Service {
+fn service(view: &View, object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> Service {
     let spec = object.spec.clone().unwrap_or_default();
     let type_ = match spec.type_.as_deref() {
         Some("NodePort") => ServiceType::NodePort,
@@ -127,6 +128,7 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
     let headless = spec.cluster_ip.as_deref() == Some("None");
     let dns_only =
         headless || type_ == ServiceType::ExternalName || LEFT_ALONE.iter().any(|label| has_label(object, label));
+    let spread = spread::spread(object.metadata.annotations.as_ref());
     let publish_not_ready = spec.publish_not_ready_addresses == Some(true);
     Service {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
@@ -144,7 +146,10 @@ fn service(object: &core::Service, slices: &[Arc<discovery::EndpointSlice>]) -> 
         internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         external_traffic_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         ports: spec.ports.iter().flatten().map(service_port).collect(),
-        endpoints: endpoints(slices, headless && publish_not_ready),
+        algorithm: spread.algorithm.into(),
+        maglev_size: spread.maglev_size,
+        ignored: spread.ignored,
+        endpoints: endpoints(view, slices, headless && publish_not_ready),
     }
 }
 
@@ -219,7 +224,7 @@ fn to_port(number: i32) -> u32 {
 }
 
 /// One record an address and pod, sorted by address; ports of several slices come together.
-fn endpoints(slices: &[Arc<discovery::EndpointSlice>], not_ready_is_ready: bool) -> Vec<Endpoint> {
+fn endpoints(view: &View, slices: &[Arc<discovery::EndpointSlice>], not_ready_is_ready: bool) -> Vec<Endpoint> {
     let mut records: BTreeMap<String, Endpoint> = BTreeMap::new();
     for slice in slices {
         let ports: Vec<EndpointPort> = slice
@@ -248,6 +253,7 @@ fn endpoints(slices: &[Arc<discovery::EndpointSlice>], not_ready_is_ready: bool)
     }
     let mut endpoints: Vec<Endpoint> = records.into_values().collect();
     for endpoint in &mut endpoints {
+        endpoint.weight = spread::weight(view, &endpoint.pod);
         endpoint.ports.sort_by(|a, b| (&a.name, a.protocol, a.port).cmp(&(&b.name, b.protocol, b.port)));
     }
     endpoints
@@ -270,6 +276,7 @@ fn record(endpoint: &discovery::Endpoint, ip: &str, state: EndpointState) -> End
         ports: Vec::new(),
         hint_zones: zones.map(|zone| zone.name.clone()).collect(),
         hint_nodes: nodes.map(|node| node.name.clone()).collect(),
+        weight: None,
     }
 }
 

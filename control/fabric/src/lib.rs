@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod ledger;
 pub mod policy;
+pub mod spread;
 pub mod state;
 
 pub use compile::compile;

@@ -94,6 +94,8 @@ fn dump(state: &State) -> String {
             (service.affinity_timeout_seconds > 0, format!("affinity {}s", service.affinity_timeout_seconds)),
             (!service.balancer_ips.is_empty(), format!("balancer {}", service.balancer_ips.join(","))),
             (!service.source_ranges.is_empty(), format!("from {}", service.source_ranges.join(","))),
+            (service.algorithm != 0, format!("{:?} {}", service.algorithm(), service.maglev_size)),
+            (!service.ignored.is_empty(), format!("({})", service.ignored)),
             (service.internal_traffic_local, "internal-local".to_owned()),
             (service.external_traffic_local, "external-local".to_owned()),
         ];
@@ -112,7 +114,7 @@ fn dump(state: &State) -> String {
             let ports: Vec<String> = endpoint.ports.iter().map(|port| format!("{}:{}", port.name, port.port)).collect();
             let _ = writeln!(
                 text,
-                "  {} {:?} {} {} {}{}{}",
+                "  {} {:?} {} {} {}{}{}{}",
                 endpoint.ip,
                 endpoint.state(),
                 endpoint.node,
@@ -120,6 +122,7 @@ fn dump(state: &State) -> String {
                 ports.join(" "),
                 endpoint.hint_zones.iter().map(|zone| format!(" for zone {zone}")).collect::<String>(),
                 endpoint.hint_nodes.iter().map(|node| format!(" for node {node}")).collect::<String>(),
+                endpoint.weight.map(|weight| format!(" weight {weight}")).unwrap_or_default(),
             );
         }
     }
@@ -181,6 +184,46 @@ fn services_and_nodes() {
           10.244.0.8 NotReady n1 default/p-10.244.0.8 http:8080
           10.244.0.9 Ready n1 default/p-10.244.0.9 http:8080
     "#]],
+    );
+}
+
+/// A weight is known whether the pod or the slice comes first; one that is nonsense is none.
+#[test]
+fn algorithms_and_weights() {
+    let pod = |ip: &str, weight: &str| {
+        let labels = format!("{{gannet.io/lb-weight: \"{weight}\"}}");
+        let meta = format!("{{name: p-{ip}, namespace: default, labels: {labels}}}");
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {meta}\nspec: {{containers: []}}\n---\n")
+    };
+    let endpoints = ["10.244.0.5", "10.244.0.6", "10.244.0.7", "10.244.0.8"].map(|ip| endpoint(ip, "ready: true"));
+    let annotated = SERVICE.replace(
+        "namespace: default}",
+        "namespace: default, annotations: {gannet.io/lb-algorithm: maglev, gannet.io/maglev-size: \"1021\"}}",
+    );
+    let other = SERVICE.replace("name: web", "name: other").replace("10.96.0.7", "10.96.0.8").replace(
+        "namespace: default}",
+        "namespace: default, annotations: {gannet.io/lb-algorithm: quickest, gannet.io/maglev-size: \"1000\"}}",
+    );
+    check(
+        &[
+            annotated,
+            other,
+            slice("web-1", &endpoints.join(", ")),
+            pod("10.244.0.5", "3"),
+            pod("10.244.0.6", "0"),
+            pod("10.244.0.7", "heavy"),
+            pod("10.244.0.9", "2"),
+        ]
+        .concat(),
+        expect![[r#"
+            epoch 7
+            service default/other NodePort 10.96.0.8 (annotation gannet.io/lb-algorithm "quickest" is none of even, random, maglev; annotation gannet.io/maglev-size "1000" is no prime from 251 to 65521) http:80/Tcp@30080
+            service default/web NodePort 10.96.0.7 Maglev 1021 http:80/Tcp@30080
+              10.244.0.5 Ready n1 default/p-10.244.0.5 http:8080 weight 3
+              10.244.0.6 Ready n1 default/p-10.244.0.6 http:8080 weight 0
+              10.244.0.7 Ready n1 default/p-10.244.0.7 http:8080
+              10.244.0.8 Ready n1 default/p-10.244.0.8 http:8080
+        "#]],
     );
 }
 

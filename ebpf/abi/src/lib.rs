@@ -8,6 +8,7 @@ pub mod balance;
 pub mod event;
 pub mod flow;
 mod policy;
+pub mod service;
 
 pub use policy::{
     CONNECTION_DENIED, CONNECTION_EGRESS, Connection, DIRECTION_EGRESS, DIRECTION_INGRESS, IDENTITY_ANY, IdentityKey,
@@ -156,14 +157,14 @@ pub mod program {
     pub const GETPEERNAME6: &str = "getpeername6";
 }
 
-/// Entries of [`map::SERVICES`] (HASH): 10,000 Services with several ports and scopes each.
+/// Entries of [`map::SERVICES`], whose rows [`service`] describes: 100,000 Services of one port, or 10,000 with several ports and scopes each.
 pub const MAX_SERVICES: u32 = 131_072;
 /// Entries of [`map::CONNECTS`] (ARRAY of u64, index = [`ServiceValue::id`]): connections that were given a backend.
 pub const MAX_CONNECTS: u32 = MAX_SERVICES;
-/// Entries of [`map::SLOTS`] (ARRAY, mapped).
-pub const MAX_SLOTS: u32 = 524_288;
+/// Entries of [`map::SLOTS`] (ARRAY, mapped): rings of 2,039 slots for 500 ports, or lists of a few for each entry.
+pub const MAX_SLOTS: u32 = 1_048_576;
 /// Entries of [`map::BACKENDS`] (ARRAY, mapped); index 0 is never a backend.
-pub const MAX_BACKENDS: u32 = 131_072;
+pub const MAX_BACKENDS: u32 = 262_144;
 /// Entries of [`map::AFFINITY`] (LRU_HASH).
 pub const MAX_AFFINITY: u32 = 65_536;
 /// Entries of [`map::FRAGMENTS`] (LRU_HASH): datagrams whose later fragments may still come.
@@ -175,7 +176,7 @@ pub const MAX_ROUTES: u32 = 16_384;
 /// Entries of [`map::SOURCES`] (LPM_TRIE); a range that finds no room stays shut.
 pub const MAX_SOURCES: u32 = 16_384;
 
-/// Key of [`map::SERVICES`].
+/// Key of an entry of [`map::SERVICES`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
@@ -185,7 +186,7 @@ pub struct ServiceKey {
     pub scope: u8,
 }
 
-/// Value of [`map::SERVICES`]. Slots `base .. base + len` of [`map::SLOTS`] hold the backends that take new
+/// What an entry of [`map::SERVICES`] leads to, packed as [`service::ServiceRow`] has it. Slots `base .. base + len` of [`map::SLOTS`] hold the backends that take new
 /// connections; `len` 0 means the Service has none (reject).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,6 +203,11 @@ pub struct ServiceValue {
 
 /// externalTrafficPolicy Local: the client address is kept (no source NAT), the slots hold only local backends.
 pub const SERVICE_LOCAL: u32 = 1;
+/// A packet's slot is a random one, not that of its hash.
+pub const SERVICE_RANDOM: u32 = 4;
+/// The slots are a Maglev ring, and the hash is the same on all nodes: of the client's address alone with session affinity, else of
+/// address and port.
+pub const SERVICE_MAGLEV: u32 = 8;
 /// loadBalancerSourceRanges: only the clients that [`map::SOURCES`] has for the entry may open a connection.
 pub const SERVICE_RANGES: u32 = 2;
 

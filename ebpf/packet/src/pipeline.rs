@@ -314,7 +314,7 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         }
     }
     if is_service {
-        let number = service::hash(&p.tuple, cfg.seed);
+        let number = service::number(t, &s.service, &p.tuple, cfg.seed);
         let id = service::pick(t, &s.service, &p.tuple.src, number, &mut s.backend);
         // Nothing here translates between families.
         if id == 0 || s.backend.addr.is_v4() == p.v6 {

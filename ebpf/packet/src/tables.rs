@@ -26,6 +26,11 @@ pub trait Tables: Cuts {
     /// A connection to the Service of this number was given a backend.
     #[inline(always)]
     fn connected(&self, _service: u32) {}
+    /// A random number; the given one where runs are to be repeated.
+    #[inline(always)]
+    fn random(&self, number: u32) -> u32 {
+        number
+    }
 
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool;
     /// Whether one of the Service's source ranges holds the client.

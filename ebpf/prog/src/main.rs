@@ -7,6 +7,7 @@ mod access;
 mod balance;
 mod event;
 mod maps;
+mod services;
 mod skb;
 mod sock;
 mod steps;

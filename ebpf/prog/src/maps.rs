@@ -2,8 +2,9 @@
 
 use abi::{
     AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, RouteValue,
-    SeatValue, ServiceKey, ServiceValue, SocketValue, VethValue,
+    SeatValue, SocketValue, VethValue,
     flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
+    service::{SERVICE_ROWS, ServiceRow},
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -15,7 +16,7 @@ use aya_ebpf::{
 #[map]
 pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
-pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(abi::MAX_SERVICES, 0);
+pub static SERVICES: Array<ServiceRow> = Array::with_max_entries(SERVICE_ROWS, BPF_F_MMAPABLE);
 #[map]
 pub static SLOTS: Array<u32> = Array::with_max_entries(abi::MAX_SLOTS, BPF_F_MMAPABLE);
 #[map]

@@ -11,7 +11,7 @@ use abi::{
     VethValue,
     flow::{FLOW_LINE, FlowRecord},
 };
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
 use packet::{
     Cells, Flow, Scratch, Tables,
     conntrack::Attempt,
@@ -21,7 +21,7 @@ use packet::{
 use crate::{
     access::opaque,
     maps::{self, Line},
-    steps,
+    services, steps,
 };
 
 /// The maps of this object. `now_s` is not zero in test runs only.
@@ -194,9 +194,17 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn random(&self, number: u32) -> u32 {
+        if crate::is_test_run() {
+            return number;
+        }
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn service(&self, key: &ServiceKey, value: &mut ServiceValue) -> bool {
-        // SAFETY: the value is copied at once; a torn copy of a replaced element is bounded by the checks on its use.
-        copy(value, unsafe { maps::SERVICES.get(key) })
+        services::find(key, value)
     }
 
     #[inline(always)]
@@ -219,7 +227,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
-        // SAFETY: as in `service`.
+        // SAFETY: the value is copied at once; a torn copy of a replaced element is bounded by the checks on its use.
         unsafe { maps::AFFINITY.get(key) }.copied()
     }
 
@@ -251,7 +259,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
-        // SAFETY: as in `service`.
+        // SAFETY: as in `affinity`.
         unsafe { maps::FRAGMENTS.get(key) }.copied()
     }
 
@@ -263,13 +271,13 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool {
-        // SAFETY: as in `service`.
+        // SAFETY: as in `affinity`.
         copy(value, unsafe { maps::PODS.get(addr) })
     }
 
     #[inline(always)]
     fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool {
-        // SAFETY: as in `service`.
+        // SAFETY: as in `affinity`.
         copy(value, unsafe { maps::VETHS.get(ifindex) })
     }
 
@@ -315,7 +323,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn connection(&self, key: &FlowKey, value: &mut Connection) -> bool {
-        // SAFETY: as in `service`.
+        // SAFETY: as in `affinity`.
         copy(value, unsafe { maps::CONNECTIONS.get(key) })
     }
 

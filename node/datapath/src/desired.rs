@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use crate::address::{addr, route_key, source_key};
 use crate::compiler::Compiler;
 use crate::host_port::HostPort;
-use crate::state::{EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
+use crate::maglev;
+use crate::state::{Algorithm, EndpointState, Port, Protocol, Reach, Service, ServiceName, State};
 use crate::topology::{Family, Here, backend_key, choose};
 
 /// What a node knows of itself.
@@ -68,11 +69,22 @@ pub struct DesiredPort {
 pub struct Frontend {
     /// Backends that take new connections, sorted; empty: reject.
     pub backends: Arc<[BackendKey]>,
+    pub spread: Spread,
     pub affinity_s: u32,
     /// `SERVICE_*` bits.
     pub flags: u32,
     /// With `SERVICE_RANGES`, who may come in.
     pub sources: Arc<[SourceKey]>,
+}
+
+/// Which slots backends have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// One each.
+    #[default]
+    Even,
+    /// Those of a Maglev ring of so many slots, by these weights, one a backend.
+    Ring { size: u32, weights: Arc<[u32]> },
 }
 
 /// A backend as packets see it.
@@ -136,12 +148,15 @@ fn compile_port(name: &ServiceName, service: &Service, port: &Port, here: Here<'
     let mut frontends: Vec<(ServiceKey, Frontend)> = Vec::new();
     for family in [Family::V4, Family::V6] {
         let of_family = |ip: &&IpAddr| ip.is_ipv4() == (family == Family::V4);
-        let choose = |reach| choose(service, port, reach, family, here).into();
-        let frontend = |reach, flags| Frontend {
-            backends: choose(reach),
-            affinity_s: service.affinity_s,
-            flags,
-            sources: Arc::default(),
+        let frontend = |reach, flags| {
+            let chosen = choose(service, port, reach, family, here);
+            Frontend {
+                spread: spread(service, &chosen),
+                backends: chosen.into_iter().map(|(key, _)| key).collect(),
+                affinity_s: service.affinity_s,
+                flags: flags | algorithm_flag(service.algorithm),
+                sources: Arc::default(),
+            }
         };
         let flags = match service.external {
             Reach::Local => abi::SERVICE_LOCAL,
@@ -175,6 +190,26 @@ fn compile_port(name: &ServiceName, service: &Service, port: &Port, here: Here<'
     }
 }
 
+/// Unequal weights are shares of a ring, whatever the algorithm.
+fn spread(service: &Service, chosen: &[(BackendKey, u32)]) -> Spread {
+    let equal = chosen.iter().all(|(_, weight)| *weight == chosen[0].1);
+    if chosen.len() < 2 || equal && service.algorithm != Algorithm::Maglev {
+        return Spread::Even;
+    }
+    let size = if service.ring_size == 0 { maglev::default_size(chosen.len()) } else { service.ring_size };
+    // Weights that are all alike count as one, also if that is zero.
+    let weights = chosen.iter().map(|(_, weight)| if equal { 1 } else { *weight });
+    Spread::Ring { size, weights: weights.collect() }
+}
+
+fn algorithm_flag(algorithm: Algorithm) -> u32 {
+    match algorithm {
+        Algorithm::Even => 0,
+        Algorithm::Random => abi::SERVICE_RANDOM,
+        Algorithm::Maglev => abi::SERVICE_MAGLEV,
+    }
+}
+
 /// Whether the node answers this frontend itself: the cluster's DNS Service is in the API for its name and address.
 pub(crate) fn is_dns(local: &Local, key: &ServiceKey) -> bool {
     local.dns.iter().any(|dns| addr(dns.service.ip()) == key.addr && dns.service.port() == key.port.get())
@@ -190,7 +225,13 @@ pub(crate) fn dns_part(dns: &Dns) -> Part {
         let key =
             ServiceKey { addr: addr(dns.service.ip()), port: Be16::new(port.get()), proto, scope: abi::SCOPE_CLUSTER };
         part.backends.insert(backend, abi::BACKEND_ALIVE | abi::BACKEND_LOCAL);
-        let frontend = Frontend { backends: [backend].into(), affinity_s: 0, flags: 0, sources: Arc::default() };
+        let frontend = Frontend {
+            backends: [backend].into(),
+            spread: Spread::Even,
+            affinity_s: 0,
+            flags: 0,
+            sources: Arc::default(),
+        };
         let service = ServiceName { namespace: "".into(), name: "dns".into() };
         part.frontends.insert(key, (PortName { service, protocol, port }, frontend));
     }

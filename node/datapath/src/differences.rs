@@ -37,10 +37,10 @@ pub fn differences(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<D
             }
             Step::PutRoute(key, _) => (abi::map::ROUTES, route(key), None, word(observed.routes.contains_key(key))),
             Step::DeleteRoute(key) => (abi::map::ROUTES, route(key), None, "not wanted"),
-            Step::PutService(key, _) => {
+            Step::PutService { key, .. } => {
                 (abi::map::SERVICES, frontend(key), owner(desired, key), word(observed.services.contains_key(key)))
             }
-            Step::DeleteService(key) => (abi::map::SERVICES, frontend(key), owner(desired, key), "not wanted"),
+            Step::DeleteService { key, .. } => (abi::map::SERVICES, frontend(key), owner(desired, key), "not wanted"),
             Step::PutSource(key) => (abi::map::SOURCES, source(key), owner(desired, &key.source.service), "missing"),
             Step::DeleteSource(key) => {
                 (abi::map::SOURCES, source(key), owner(desired, &key.source.service), "not wanted")
@@ -48,8 +48,14 @@ pub fn differences(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<D
             Step::ClearSlots { first, count } => {
                 (abi::map::SLOTS, format!("{first} to {}", first + count - 1), None, "not wanted")
             }
-            // Slots that are written are of Services that are written too.
-            Step::PutSlots { .. } | Step::Barrier => continue,
+            // Slots that an entry has already are a ring with wrong ones; others are of Services that are written too.
+            Step::PutSlots { first, .. } => {
+                match observed.services.iter().find(|(_, value)| value.len > 0 && value.base == *first) {
+                    Some((key, _)) => (abi::map::SLOTS, frontend(key), owner(desired, key), "differs"),
+                    None => continue,
+                }
+            }
+            Step::Barrier => continue,
         };
         found.insert(Difference { table, entry, service, problem });
     }

@@ -1,4 +1,5 @@
 //! Tables as text, with references resolved and node-local numbers left out: equal states print equally.
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use abi::{Addr, Backend, ServiceKey};
@@ -41,9 +42,19 @@ pub fn dump(tables: &Observed) -> String {
         if ids.len() != value.len as usize {
             text.push_str(" DANGLING SLOTS");
         }
+        if value.flags & abi::SERVICE_MAGLEV != 0 {
+            text.push_str(" maglev");
+        }
+        if value.flags & abi::SERVICE_RANDOM != 0 {
+            text.push_str(" random");
+        }
         text.push_str(" ->");
-        let mut names: Vec<String> =
-            ids.iter().map(|id| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), backend)).collect();
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
+        let name = |id: &u32| tables.backends.get(id).map_or_else(|| "DANGLING".to_owned(), backend);
+        let many = counts.len() < ids.len();
+        let share = |count: usize| if many { format!(" {count}/{}", ids.len()) } else { String::new() };
+        let mut names: Vec<String> = counts.iter().map(|(id, count)| name(id) + &share(*count)).collect();
         names.sort();
         if names.is_empty() {
             names.push("reject".to_owned());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use abi::{Addr, Be16, ServiceKey};
 
 use crate::address::addr;
-use crate::desired::{BackendKey, Frontend, Part, PortName};
+use crate::desired::{BackendKey, Frontend, Part, PortName, Spread};
 use crate::state::{Protocol, ServiceName};
 
 /// A `hostPort` of a pod of this node.
@@ -37,7 +37,13 @@ pub(crate) fn parts(ports: &[HostPort]) -> BTreeMap<ServiceName, Part> {
         // The pod may be a Service's backend as well, and draining there; that is not for its own port to say.
         part.backends.insert(backend, abi::BACKEND_LOCAL);
         let backends = [backend].into();
-        let frontend = Frontend { backends, affinity_s: 0, flags: abi::SERVICE_LOCAL, sources: Arc::default() };
+        let frontend = Frontend {
+            backends,
+            spread: Spread::Even,
+            affinity_s: 0,
+            flags: abi::SERVICE_LOCAL,
+            sources: Arc::default(),
+        };
         let name = PortName { service, protocol: port.protocol, port: port.port };
         match part.frontends.entry(key) {
             Entry::Vacant(place) => _ = place.insert((name, frontend)),

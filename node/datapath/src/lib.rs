@@ -20,13 +20,15 @@ mod observed;
 mod plan;
 mod planner;
 pub mod policy;
+mod rings;
+pub mod service_rows;
 mod slots;
 mod state;
 mod tables;
 mod topology;
 
 pub use address::{addr, ip, prefix, route_key};
-pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, compile};
+pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, Spread, compile};
 pub use differences::{Difference, differences};
 pub use dump::dump;
 pub use health::HealthCheck;
@@ -35,8 +37,8 @@ pub use observed::{Cursors, Observed};
 pub use plan::{Plan, Step};
 pub use planner::Planner;
 pub use state::{
-    Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service, ServiceName, Stale,
-    State,
+    Algorithm, Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service,
+    ServiceName, Stale, State,
 };
 pub use tables::diff;
 

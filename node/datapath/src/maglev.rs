@@ -3,13 +3,15 @@
 
 /// Sizes of rings: primes, so that each member's walk visits every slot.
 pub const SIZES: [u32; 9] = [251, 509, 1_021, 2_039, 4_093, 8_191, 16_381, 32_749, 65_521];
+/// Those that [`default_size`] chooses from.
+const STEPS: [u32; 4] = [509, 2_039, 8_191, 32_749];
 /// A ring starts with so many slots a member, which bounds the difference of shares to about a percent.
 const SLOTS_A_MEMBER: u32 = 100;
 /// It is kept until members have fewer than so many, because another size moves every flow.
 const KEEP_SLOTS_A_MEMBER: u32 = 10;
 
 /// One member of a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// A hash of what the member is, not of its place in a list: the same on every node, and over time.
     pub hash: u64,
@@ -25,6 +27,19 @@ pub fn size(members: usize, present: u32) -> u32 {
     }
     let wanted = members.saturating_mul(SLOTS_A_MEMBER);
     SIZES.into_iter().find(|size| *size >= wanted).unwrap_or(SIZES[SIZES.len() - 1])
+}
+
+/// The size of a ring for so many members where it must be the same on every node, whatever it was before. Few steps, because each
+/// moves every flow.
+pub fn default_size(members: usize) -> u32 {
+    let wanted = u32::try_from(members).unwrap_or(u32::MAX).saturating_mul(SLOTS_A_MEMBER);
+    STEPS.into_iter().find(|size| *size >= wanted).unwrap_or(STEPS[STEPS.len() - 1])
+}
+
+/// Whether a ring may have so many slots: a prime up to the largest of [`SIZES`].
+pub fn is_size(size: u32) -> bool {
+    let is_prime = || (2..).take_while(|n| n * n <= size).all(|n| !size.is_multiple_of(n));
+    (SIZES[0]..=SIZES[SIZES.len() - 1]).contains(&size) && is_prime()
 }
 
 /// For each slot the index of its member; empty if no member has a share. Equal members give equal rings in whatever order

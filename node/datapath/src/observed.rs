@@ -1,5 +1,5 @@
 //! What the tables hold: read back from the kernel once, then carried along with every executed step.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use abi::{Addr, Backend, PodValue, RouteKey, RouteValue, ServiceKey, ServiceValue, SourceKey, VethValue};
 
@@ -10,6 +10,10 @@ use crate::plan::Step;
 pub struct Observed {
     pub config: Option<abi::Config>,
     pub services: BTreeMap<ServiceKey, ServiceValue>,
+    /// Where each of them stands in its table.
+    pub rows: HashMap<ServiceKey, u32>,
+    /// Rows with entries that no packet finds.
+    pub strays: BTreeMap<u32, ServiceKey>,
     /// Backend id of each slot up to the last used one; 0 is free.
     pub slots: Vec<u32>,
     /// By backend id; free entries are absent.
@@ -67,12 +71,16 @@ impl Observed {
             Step::DeleteSource(key) => {
                 self.sources.remove(key);
             }
-            Step::PutService(key, value) => {
+            Step::PutService { row, key, value } => {
                 self.services.insert(*key, *value);
+                self.rows.insert(*key, *row);
                 self.cursors.service = self.cursors.service.max(value.id);
             }
-            Step::DeleteService(key) => {
-                self.services.remove(key);
+            Step::DeleteService { row, key } => {
+                if self.strays.remove(row).is_none() {
+                    self.services.remove(key);
+                    self.rows.remove(key);
+                }
             }
             Step::DeleteRoute(key) => {
                 self.routes.remove(key);

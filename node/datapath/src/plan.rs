@@ -27,8 +27,8 @@ impl Plan {
             | Step::PutSlots { .. }
             | Step::PutRoute(..)
             | Step::PutSource(_)
-            | Step::PutService(..) => true,
-            Step::DeleteService(_)
+            | Step::PutService { .. } => true,
+            Step::DeleteService { .. }
             | Step::DeleteSource(_)
             | Step::DeleteRoute(_)
             | Step::Barrier
@@ -50,8 +50,17 @@ pub enum Step {
     },
     PutRoute(RouteKey, RouteValue),
     PutSource(SourceKey),
-    PutService(ServiceKey, ServiceValue),
-    DeleteService(ServiceKey),
+    /// By the stores of [`crate::service_rows::put`].
+    PutService {
+        row: u32,
+        key: ServiceKey,
+        value: ServiceValue,
+    },
+    /// By the stores of [`crate::service_rows::delete`].
+    DeleteService {
+        row: u32,
+        key: ServiceKey,
+    },
     DeleteSource(SourceKey),
     DeleteRoute(RouteKey),
     /// Wait until no CPU runs a program that may have read what the steps before have replaced (an RCU grace period).

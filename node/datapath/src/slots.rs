@@ -47,6 +47,11 @@ impl Slots {
         self.uses.get(slot as usize).is_none_or(|uses| *uses == 0)
     }
 
+    /// Whether so many have the slot.
+    pub fn is_held_by(&self, slot: u32, uses: u32) -> bool {
+        self.uses.get(slot as usize) == Some(&uses)
+    }
+
     /// A free range of `len` slots, the first after `cursor` in a circle.
     pub fn find(&self, cursor: u32, len: u32) -> Option<u32> {
         self.gap(cursor, len).or_else(|| self.gap(0, len))

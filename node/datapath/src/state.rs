@@ -60,7 +60,20 @@ pub struct Service {
     pub external: Reach,
     /// Where load balancers ask for this node's endpoints.
     pub health_port: Option<NonZeroU16>,
+    pub algorithm: Algorithm,
+    /// Slots of a ring, a prime of [`crate::maglev`]'s; 0: by the number of endpoints.
+    pub ring_size: u32,
     pub endpoints: Vec<Endpoint>,
+}
+
+/// How new connections are spread over endpoints of equal weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Packets by a hash of this node's own.
+    Even,
+    Random,
+    /// Packets by a hash that is the same on every node, over rings that are, too.
+    Maglev,
 }
 
 impl Service {
@@ -121,6 +134,8 @@ pub struct Endpoint {
     /// Zones and nodes that it is for.
     pub zones: Vec<String>,
     pub nodes: Vec<String>,
+    /// Share of new connections beside the others; 0: none while others have one.
+    pub weight: u32,
 }
 
 /// What an endpoint takes.
@@ -180,6 +195,11 @@ pub enum Fault {
     Port { field: &'static str, value: u32 },
     #[error("{field} {value} is not known")]
     Enum { field: &'static str, value: i32 },
+    #[error("{0} is no size of a Maglev ring")]
+    RingSize(u32),
+    /// The record took effect without them.
+    #[error("ignored: {0}")]
+    Annotations(String),
 }
 
 /// A delta that does not follow the state: it was applied before, or the stream lost its order.
@@ -235,6 +255,10 @@ impl State {
             match service_name(&text).ok_or(Fault::Name).and_then(|n| Ok((n, parse_service(service)?))) {
                 Ok((name, parsed)) => {
                     self.services.insert(name, Arc::new(parsed));
+                    if !service.ignored.is_empty() {
+                        let fault = Fault::Annotations(service.ignored.clone());
+                        rejected.push(Rejected { record: Record::Service(text), fault });
+                    }
                 }
                 Err(fault) => {
                     let old =
@@ -283,6 +307,12 @@ fn parse_service(service: &fabric::Service) -> Result<Service, Fault> {
         internal: reach(service.internal_traffic_local),
         external: reach(service.external_traffic_local),
         health_port: optional("health check port", service.health_check_node_port)?.filter(|_| !service.dns_only),
+        algorithm: algorithm(service.algorithm)?,
+        ring_size: match service.maglev_size {
+            0 => 0,
+            size if crate::maglev::is_size(size) => size,
+            size => return Err(Fault::RingSize(size)),
+        },
         endpoints: service.endpoints.iter().map(parse_endpoint).collect::<Result<_, _>>()?,
     })
 }
@@ -310,7 +340,17 @@ fn parse_endpoint(endpoint: &fabric::Endpoint) -> Result<Endpoint, Fault> {
     }
     let ip = address("endpoint address", &endpoint.ip)?;
     let (zones, nodes) = (endpoint.hint_zones.clone(), endpoint.hint_nodes.clone());
-    Ok(Endpoint { ip, node: endpoint.node.clone(), state, ports, zones, nodes })
+    let weight = endpoint.weight.unwrap_or(1);
+    Ok(Endpoint { ip, node: endpoint.node.clone(), state, ports, zones, nodes, weight })
+}
+
+fn algorithm(value: i32) -> Result<Algorithm, Fault> {
+    match fabric::Algorithm::try_from(value) {
+        Ok(fabric::Algorithm::Even) => Ok(Algorithm::Even),
+        Ok(fabric::Algorithm::Random) => Ok(Algorithm::Random),
+        Ok(fabric::Algorithm::Maglev) => Ok(Algorithm::Maglev),
+        Err(_) => Err(Fault::Enum { field: "algorithm", value }),
+    }
 }
 
 fn protocol(value: i32) -> Result<Protocol, Fault> {

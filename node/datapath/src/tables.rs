@@ -11,9 +11,11 @@ use abi::{
 };
 
 use crate::compiler::Changes;
-use crate::desired::{BackendKey, Desired, DesiredPort, PortName};
+use crate::desired::{BackendKey, Desired, DesiredPort, Frontend, PortName, Spread};
 use crate::observed::Observed;
 use crate::plan::{Plan, Step};
+use crate::rings::Rings;
+use crate::service_rows::Places;
 use crate::slots::Slots;
 
 /// Plans all writes at once. Equal tables give an empty plan.
@@ -38,6 +40,8 @@ pub(crate) struct Tables {
     /// The number handed out last.
     number: u32,
     slots: Slots,
+    /// Rows of the table of Services, also of entries that wait to be forgotten.
+    places: Places,
     /// What no entry names since the last sweep began, and what none named when it did.
     dead: Dead,
     swept: Dead,
@@ -48,11 +52,13 @@ pub(crate) struct Tables {
 struct Dead {
     slots: Vec<(u32, u32)>,
     backends: BTreeSet<u32>,
+    /// Entries that were taken away.
+    services: BTreeSet<ServiceKey>,
 }
 
 impl Dead {
     fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.backends.is_empty()
+        self.slots.is_empty() && self.backends.is_empty() && self.services.is_empty()
     }
 }
 
@@ -70,6 +76,7 @@ impl Tables {
             *tables.numbers.entry(value.id).or_default() += 1;
             tables.slots.hold(value.base, value.len);
         }
+        observed.rows.iter().for_each(|(key, row)| tables.places.hold(*key, *row));
         let nobody = |index: &u32| observed.slots[*index as usize] != 0 && tables.slots.is_free(*index);
         let strays: Vec<u32> = (0..observed.slots.len() as u32).filter(nobody).collect();
         for slot in strays {
@@ -105,9 +112,12 @@ impl Tables {
         if sources {
             self.put_sources(desired, &mut plan);
         }
-        for (key, value) in &services {
+        for (row, key) in self.observed.strays.clone() {
+            self.write(Step::DeleteService { row, key }, &mut plan);
+        }
+        for (key, (row, value)) in &services {
             if self.observed.services.get(key) != Some(value) {
-                self.write(Step::PutService(*key, *value), &mut plan);
+                self.write(Step::PutService { row: *row, key: *key, value: *value }, &mut plan);
             }
         }
         let gone: Vec<ServiceKey> = if changes.everything {
@@ -117,7 +127,10 @@ impl Tables {
             changes.keys.iter().filter(known).filter(|key| !services.contains_key(key)).copied().collect()
         };
         for key in gone {
-            self.write(Step::DeleteService(key), &mut plan);
+            if let Some(row) = self.observed.rows.get(&key).copied() {
+                self.write(Step::DeleteService { row, key }, &mut plan);
+                self.dead.services.insert(key);
+            }
         }
         for (base, len) in taken {
             self.release(base, len);
@@ -165,6 +178,7 @@ impl Tables {
             }
             plan.steps.push(Step::ClearBackend(id));
         }
+        swept.services.iter().for_each(|key| self.places.free(key));
         plan.steps.iter().for_each(|step| self.observed.apply(step));
         plan.steps
     }
@@ -172,12 +186,14 @@ impl Tables {
     /// Takes a write as done and keeps the indexes.
     fn write(&mut self, step: Step, plan: &mut Plan) {
         let before = match &step {
-            Step::PutService(key, value) => {
+            Step::PutService { key, value, .. } => {
                 *self.numbers.entry(value.id).or_default() += 1;
                 self.slots.hold(value.base, value.len);
                 self.observed.services.get(key).copied()
             }
-            Step::DeleteService(key) => self.observed.services.get(key).copied(),
+            Step::DeleteService { row, key } if self.observed.rows.get(key) == Some(row) => {
+                self.observed.services.get(key).copied()
+            }
             _ => None,
         };
         self.observed.apply(&step);
@@ -233,13 +249,14 @@ impl Tables {
         changes: &Changes,
         taken: &mut Vec<(u32, u32)>,
         plan: &mut Plan,
-    ) -> BTreeMap<ServiceKey, ServiceValue> {
+    ) -> BTreeMap<ServiceKey, (u32, ServiceValue)> {
         let ports: Vec<&DesiredPort> = if changes.everything {
             desired.ports.values().collect()
         } else {
             changes.ports.iter().filter_map(|name: &PortName| desired.ports.get(name)).collect()
         };
         let mut room = self.room(&ports, changes);
+        let mut rings = Rings::default();
         let mut claimed = BTreeSet::new();
         let mut services = BTreeMap::new();
         for port in ports {
@@ -250,29 +267,24 @@ impl Tables {
             // Frontends of one port with the same backends share a range.
             let mut shared: Vec<(Vec<u32>, u32)> = Vec::new();
             for (key, frontend) in &port.frontends {
-                let list: Vec<u32> = frontend.backends.iter().filter_map(|b| self.ids.get(b).copied()).collect();
-                let complete = list.len() == frontend.backends.len();
-                let len = list.len() as u32;
-                let found = shared.iter().find(|(other, _)| *other == list).map(|(_, base)| *base);
-                let base = found.or_else(|| self.kept(key, &list)).or_else(|| {
-                    let base = if list.is_empty() { 0 } else { self.slots.find(self.observed.cursors.slot, len)? };
-                    if !list.is_empty() {
-                        self.slots.hold(base, len);
-                        taken.push((base, len));
-                        self.write(Step::PutSlots { first: base, ids: list.clone() }, plan);
-                    }
-                    Some(base)
+                let ids: Option<Vec<u32>> = frontend.backends.iter().map(|b| self.ids.get(b).copied()).collect();
+                let range = ids.and_then(|ids| {
+                    let list = rings.slots(frontend, &ids);
+                    let range = self.range(key, port, list, &mut shared, taken, plan);
+                    // Without room for a ring, better a slot each than none.
+                    range.or_else(|| self.range(key, port, ids, &mut shared, taken, plan))
                 });
-                let Some(base) = base.filter(|_| complete && room > 0) else {
+                let row = if room > 0 && range.is_some() { self.row(key) } else { None };
+                let (Some((base, len)), Some(row)) = (range, row) else {
                     plan.refused.push(*key);
                     // Rather the entry as it was than none.
-                    services.extend(self.observed.services.get(key).map(|value| (*key, *value)));
+                    let old = self.observed.services.get(key).zip(self.observed.rows.get(key));
+                    services.extend(old.map(|(value, row)| (*key, (*row, *value))));
                     continue;
                 };
                 room -= 1;
                 let (affinity_s, flags) = (frontend.affinity_s, frontend.flags);
-                services.insert(*key, ServiceValue { id, base, len, affinity_s, flags });
-                shared.push((list, base));
+                services.insert(*key, (row, ServiceValue { id, base, len, affinity_s, flags }));
             }
         }
         services
@@ -288,6 +300,65 @@ impl Tables {
             ports.iter().flat_map(|port| port.frontends.keys()).chain(&changes.keys).collect();
         let present = keys.iter().filter(|key| self.observed.services.contains_key(key)).count();
         limit.saturating_sub(self.observed.services.len() - present)
+    }
+
+    /// The entry's row, which it has or gets; nobody waits any more to free it.
+    fn row(&mut self, key: &ServiceKey) -> Option<u32> {
+        let row = self.places.take(key)?;
+        self.dead.services.remove(key);
+        self.swept.services.remove(key);
+        Some(row)
+    }
+
+    /// Where the slots of an entry are or come: first slot and how many. `None`: there is no room.
+    fn range(
+        &mut self,
+        key: &ServiceKey,
+        port: &DesiredPort,
+        list: Vec<u32>,
+        shared: &mut Vec<(Vec<u32>, u32)>,
+        taken: &mut Vec<(u32, u32)>,
+        plan: &mut Plan,
+    ) -> Option<(u32, u32)> {
+        let len = list.len() as u32;
+        if let Some((_, base)) = shared.iter().find(|(other, _)| *other == list) {
+            return Some((*base, len));
+        }
+        let kept = if list.is_empty() { Some(0) } else { self.kept(key, &list) };
+        let base = if let Some(base) = kept {
+            base
+        } else if let Some(base) = self.own_ring(key, port, len) {
+            // Slot by slot a connection goes to the old backend or the new one, and both are there.
+            self.write(Step::PutSlots { first: base, ids: list.clone() }, plan);
+            base
+        } else {
+            let base = self.slots.find(self.observed.cursors.slot, len)?;
+            self.slots.hold(base, len);
+            taken.push((base, len));
+            self.write(Step::PutSlots { first: base, ids: list.clone() }, plan);
+            base
+        };
+        shared.push((list, base));
+        Some((base, len))
+    }
+
+    /// The ring that the entry has, if it may be written in place: it is as long, and all entries that have it are this port's and want
+    /// the same as this one.
+    fn own_ring(&self, key: &ServiceKey, port: &DesiredPort, len: u32) -> Option<u32> {
+        let frontend = port.frontends.get(key)?;
+        let old = self.observed.services.get(key)?;
+        if len != old.len || frontend.spread == Spread::Even {
+            return None;
+        }
+        // Nothing but the ring changes, or there would be a packet that meets some of the old and some of the new.
+        let has_it = |key: &ServiceKey, wanted: &Frontend| {
+            let value = self.observed.services.get(key);
+            let same = |value: &ServiceValue| (value.affinity_s, value.flags) == (wanted.affinity_s, wanted.flags);
+            value.is_some_and(|value| (value.base, value.len) == (old.base, old.len) && same(value))
+        };
+        let wants_it = |other: &Frontend| other.backends == frontend.backends && other.spread == frontend.spread;
+        let alike = port.frontends.iter().filter(|(key, other)| has_it(key, other) && wants_it(other)).count();
+        self.slots.is_held_by(old.base, alike as u32).then_some(old.base)
     }
 
     /// The range the entry has already, if it holds exactly these backends.

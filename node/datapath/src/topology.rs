@@ -1,5 +1,5 @@
 //! Which of a Service's endpoints take the new connections of this node, by kube-proxy's rules.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use abi::Be16;
 
@@ -24,8 +24,8 @@ pub enum Family {
 
 /// Backends for new connections: the ready endpoints within reach that hints leave, or if there are none the draining ones
 /// (KEP-1669: terminating endpoints serve when nothing else does). Hints say nothing about the endpoints of one node, nor about
-/// what is draining.
-pub fn choose(service: &Service, port: &Port, reach: Reach, family: Family, here: Here<'_>) -> Vec<BackendKey> {
+/// what is draining. Endpoints of weight 0 take none while another has a weight.
+pub fn choose(service: &Service, port: &Port, reach: Reach, family: Family, here: Here<'_>) -> Vec<(BackendKey, u32)> {
     let within = |endpoint: &&Endpoint| match reach {
         Reach::Cluster => true,
         Reach::Local => endpoint.node == here.node,
@@ -41,8 +41,15 @@ pub fn choose(service: &Service, port: &Port, reach: Reach, family: Family, here
     if chosen.is_empty() {
         chosen = in_state(EndpointState::Draining);
     }
-    let keys: BTreeSet<BackendKey> = chosen.into_iter().map(|(_, key)| key).collect();
-    keys.into_iter().collect()
+    let mut weights: BTreeMap<BackendKey, u32> = BTreeMap::new();
+    for (endpoint, key) in chosen {
+        let weight = weights.entry(key).or_default();
+        *weight = endpoint.weight.max(*weight);
+    }
+    if weights.values().any(|weight| *weight > 0) {
+        weights.retain(|_, weight| *weight > 0);
+    }
+    weights.into_iter().collect()
 }
 
 /// Keeps the endpoints for this node, else those for its zone (KEP-2433, KEP-3015). Hints count only if every ready endpoint has

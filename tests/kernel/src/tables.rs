@@ -12,6 +12,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, lpm_trie},
 };
+use datapath::service_rows;
 use kernel::bpf::{Plain, Raw};
 use packet::host::{FlowWords, Memory};
 
@@ -22,7 +23,7 @@ pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
     }
     array(bpf, map::SLOTS, memory.slots.iter().map(|(i, id)| (*i, *id)))?;
     array(bpf, map::BACKENDS, memory.backends.iter().map(|(i, b)| (*i, *b)))?;
-    hash(bpf, map::SERVICES, &memory.services)?;
+    array(bpf, map::SERVICES, service_rows::table(memory.services.iter().map(|(key, value)| (*key, *value))))?;
     hash(bpf, map::PODS, &memory.pods)?;
     hash(bpf, map::VETHS, &memory.veths)?;
     let found = bpf.map_mut(map::ROUTES).context(map::ROUTES)?;

@@ -62,8 +62,12 @@ pub async fn services(cluster: &Cluster, arguments: &NetLookArguments) -> anyhow
                 0 => String::new(),
                 seconds => format!(" affinity {seconds}s"),
             };
+            let algorithm = match text(service, "algorithm") {
+                "" | "even" => String::new(),
+                other => format!(" {other}"),
+            };
             println!(
-                "  {} {} {}{local}{affinity}",
+                "  {} {} {}{local}{affinity}{algorithm}",
                 text(service, "protocol"),
                 cluster.names.label(text(service, "frontend")),
                 text(service, "scope")
@@ -78,7 +82,12 @@ pub async fn services(cluster: &Cluster, arguments: &NetLookArguments) -> anyhow
                     address => cluster.names.label(address),
                 };
                 let draining = if backend["draining"] == true { " draining" } else { "" };
-                println!("      slot {} -> {address}{draining}", number(backend, "slot"));
+                // Backends of equal weight have a slot each, others their share of a ring.
+                let share = match number(backend, "slots") {
+                    0 | 1 => String::new(),
+                    slots => format!(" {slots} of {} slots", number(service, "slots")),
+                };
+                println!("      slot {} -> {address}{draining}{share}", number(backend, "slot"));
             }
         }
     }

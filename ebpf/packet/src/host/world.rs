@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use abi::{
     Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, PodValue,
     ROUTE_LOCAL_PODS, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteKey, RouteValue,
-    SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL, SERVICE_RANGES, ServiceKey, ServiceValue, Source,
-    SourceKey, VethValue,
+    SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL, SERVICE_MAGLEV, SERVICE_RANDOM, SERVICE_RANGES,
+    ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 
 use super::{FlowMemory, Memory};
@@ -109,6 +109,9 @@ fn services(m: &mut Memory) {
     serve(m, "", 30086, tcp, SCOPE_NODE_PORT, &web6, 0, 0);
     serve(m, "198.51.100.8", 80, tcp, SCOPE_EXTERNAL, &web, 0, SERVICE_RANGES);
     serve(m, "198.51.100.8", 80, tcp, SCOPE_CLUSTER, &web, 0, 0);
+    serve(m, "10.96.0.25", 80, tcp, SCOPE_CLUSTER, &web, 0, SERVICE_MAGLEV);
+    serve(m, "10.96.0.26", 80, tcp, SCOPE_CLUSTER, &web, 60, SERVICE_MAGLEV);
+    serve(m, "10.96.0.27", 80, tcp, SCOPE_CLUSTER, &web, 0, SERVICE_RANDOM);
     let service = ServiceKey { addr: v4("198.51.100.8"), port: Be16::new(80), proto: tcp, scope: SCOPE_EXTERNAL };
     let prefix_len = 8 * size_of::<ServiceKey>() as u32 + 96 + 24;
     m.sources.insert(SourceKey { prefix_len, source: Source { service, client: v4("203.0.113.0") } });

@@ -184,6 +184,8 @@ impl Plane {
 
     fn commit_services(&mut self) -> Result<(), Error> {
         if self.doubtful {
+            // What was given up may be given away again then.
+            kernel::bpf::grace_period()?;
             self.planner.reread(self.datapath.observe()?);
             self.doubtful = false;
         }

@@ -144,7 +144,7 @@ fn one_endpoint_is_a_few_writes() {
     assert!(
         matches!(
             &plan.steps[..],
-            [crate::Step::PutBackend(..), crate::Step::PutSlots { .. }, crate::Step::PutService(..)]
+            [crate::Step::PutBackend(..), crate::Step::PutSlots { .. }, crate::Step::PutService { .. }]
         ),
         "{plan:?}"
     );

@@ -3,6 +3,8 @@ mod incremental;
 mod order;
 mod scenario;
 mod scenarios;
+mod service_rows;
+mod spread;
 mod state;
 
 pub use scenario::{check, local, parse};

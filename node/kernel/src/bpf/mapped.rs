@@ -84,6 +84,17 @@ impl<T: Plain> Mapped<T> {
         true
     }
 
+    /// [`Mapped::set_word`] of 32 bits.
+    pub fn set_half(&mut self, index: usize, offset: usize, value: u32) -> bool {
+        let Some(at) = self.at(index) else { return false };
+        if offset % size_of::<u32>() != 0 || offset + size_of::<u32>() > size_of::<T>() {
+            return false;
+        }
+        // SAFETY: in the element, and aligned, because elements are.
+        unsafe { AtomicU32::from_ptr(at.add(offset).cast().as_ptr()).store(value, Ordering::Release) };
+        true
+    }
+
     const fn stride() -> usize {
         size_of::<T>().next_multiple_of(ALIGN)
     }

@@ -11,6 +11,7 @@ mod object;
 mod pod;
 mod policy;
 mod seen;
+mod services;
 mod standing;
 mod sys;
 mod table;
@@ -33,6 +34,7 @@ pub use links::{PinnedLink, XdpMode};
 pub use mapped::Mapped;
 pub use pod::{Attached, PodLink};
 pub use seen::{MapFill, ProgramUse, Seen, namespaces, now_s};
+pub use services::Services;
 pub use table::{Plain, Raw};
 pub use uplink::{LbMode, LoadBalancing, UplinkPath, UplinkXdp};
 
@@ -119,8 +121,8 @@ pub struct Datapath {
     pod_mtu: u32,
     uplink_path: UplinkPath,
     config_table: Table<u32, abi::Config>,
-    services: Table<abi::ServiceKey, abi::ServiceValue>,
-    /// Written by stores.
+    /// Written by stores, as are the next two.
+    services: Mutex<Services>,
     slots: Mutex<Mapped<u32>>,
     backends: Mutex<Mapped<abi::Backend>>,
     routes: Table<RouteKey, RouteValue>,
@@ -155,7 +157,7 @@ impl Datapath {
             uplink_path: UplinkPath::Tcx,
             config_table,
             config,
-            services: Table::new(map::SERVICES, object::open_map(&pins, map::SERVICES)?),
+            services: Mutex::new(services::open(&pins)?),
             slots: mapped(&pins, map::SLOTS, abi::MAX_SLOTS)?,
             backends: mapped(&pins, map::BACKENDS, abi::MAX_BACKENDS)?,
             routes: Table::new(map::ROUTES, object::open_map(&pins, map::ROUTES)?),
@@ -192,9 +194,12 @@ impl Datapath {
     pub fn observe(&self) -> Result<Observed, Error> {
         let mut slots: Vec<u32> = elements(&lock(&self.slots)).map(|(_, id)| id).collect();
         slots.truncate(slots.iter().rposition(|id| *id != 0).map_or(0, |last| last + 1));
+        let (services, strays) = lock(&self.services).entries();
         let mut observed = Observed {
             config: self.config_table.get(&0)?,
-            services: self.services.entries()?.into_iter().collect(),
+            rows: services.iter().map(|(row, key, _)| (*key, *row)).collect(),
+            services: services.into_iter().map(|(_, key, value)| (key, value)).collect(),
+            strays: strays.into_iter().collect(),
             slots,
             backends: elements(&lock(&self.backends))
                 .filter(|(_, backend)| *backend != abi::Backend::default())
@@ -222,23 +227,9 @@ impl Datapath {
         (0..abi::COUNTERS).map(|index| sys::lookup_per_cpu(map.as_fd(), index).map_err(fail)).collect()
     }
 
-    /// Executes a plan in order; neighbouring writes to one table are one call.
+    /// Executes a plan in order.
     pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
-        let mut rest = plan.steps.as_slice();
-        while let Some(first) = rest.first() {
-            let kind = std::mem::discriminant(first);
-            let run = rest.iter().take_while(|step| std::mem::discriminant(*step) == kind).count();
-            let (batch, after) = rest.split_at(run);
-            self.execute(batch)?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    /// Executes neighbouring steps of one kind.
-    fn execute(&self, steps: &[Step]) -> Result<(), Error> {
-        let (mut keys, mut services) = (Vec::new(), Vec::new());
-        for step in steps {
+        for step in &plan.steps {
             match step {
                 Step::SetConfig(config) => self.config_table.put(&0, config)?,
                 Step::PutBackend(id, backend) => self.put_backend(*id, backend),
@@ -249,15 +240,12 @@ impl Datapath {
                 Step::DeleteRoute(key) => self.delete_route(key)?,
                 Step::PutSource(key) => self.sources.put(key, &1)?,
                 Step::DeleteSource(key) => self.sources.remove(key)?,
-                Step::PutService(key, value) => {
-                    keys.push(*key);
-                    services.push(*value);
-                }
-                Step::DeleteService(key) => self.services.remove(key)?,
+                Step::PutService { row, key, value } => lock(&self.services).put(*row, key, value),
+                Step::DeleteService { row, .. } => lock(&self.services).delete(*row),
                 Step::Barrier => grace_period()?,
             }
         }
-        self.services.put_all(&keys, &services)
+        Ok(())
     }
 
     /// Plans name no element beyond the end.
@@ -334,7 +322,7 @@ fn mapped<T: Plain>(pins: &Path, name: &'static str, entries: u32) -> Result<Mut
 }
 
 /// An element is whole or half written whoever panicked, and the tables are read again after a failure.
-fn lock<T>(array: &Mutex<Mapped<T>>) -> MutexGuard<'_, Mapped<T>> {
+fn lock<T>(array: &Mutex<T>) -> MutexGuard<'_, T> {
     array.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -21,7 +21,7 @@ pub type Shape = (&'static str, usize, usize, u32);
 /// The node's pinned maps.
 pub const SHAPES: [Shape; 22] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
-    (map::SERVICES, size_of::<abi::ServiceKey>(), size_of::<abi::ServiceValue>(), abi::MAX_SERVICES),
+    (map::SERVICES, 4, size_of::<abi::service::ServiceRow>(), abi::service::SERVICE_ROWS),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
     (map::BACKENDS, 4, size_of::<abi::Backend>(), abi::MAX_BACKENDS),
     (map::FLOWS, 4, size_of::<flow::FlowRecord>(), flow::flow_records(flow::FLOW_BITS)),

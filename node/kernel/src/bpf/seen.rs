@@ -15,7 +15,7 @@ use packet::{
 
 use super::links::Links;
 use super::table::{Plain, Table};
-use super::{Error, object, sys};
+use super::{Error, object, services, sys};
 use crate::netns;
 
 /// Types of maps (include/uapi/linux/bpf.h) whose entries can be counted.
@@ -129,9 +129,12 @@ impl Seen {
         ids.into_iter().map(|id| Ok(table.get(&id)?.unwrap_or(0))).collect()
     }
 
-    /// The Service table.
+    /// The Service table, sorted.
     pub fn frontends(&self) -> Result<Vec<(abi::ServiceKey, abi::ServiceValue)>, Error> {
-        self.table(map::SERVICES)?.entries()
+        let (found, _) = services::open(&self.pins)?.entries();
+        let mut found: Vec<_> = found.into_iter().map(|(_, key, value)| (key, value)).collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        Ok(found)
     }
 
     /// A copy of the live tables, for the packet code to run on.
@@ -142,7 +145,7 @@ impl Seen {
         let slots = self.table::<u32, u32>(map::SLOTS)?.entries()?;
         Ok(Memory {
             config: self.table::<u32, abi::Config>(map::CONFIG)?.get(&0)?,
-            services: self.table(map::SERVICES)?.entries()?.into_iter().collect(),
+            services: self.frontends()?.into_iter().collect(),
             slots: slots.into_iter().filter(|(_, id)| *id != 0).collect(),
             backends: used(self.table(map::BACKENDS)?.entries()?),
             affinity: std::cell::RefCell::new(self.table(map::AFFINITY)?.entries()?.into_iter().collect()),

@@ -26,6 +26,8 @@ unsafe impl Plain for abi::Config {}
 // SAFETY: as above.
 unsafe impl Plain for abi::ServiceKey {}
 // SAFETY: as above.
+unsafe impl Plain for abi::service::ServiceRow {}
+// SAFETY: as above.
 unsafe impl Plain for abi::ServiceValue {}
 // SAFETY: as above.
 unsafe impl Plain for abi::Backend {}

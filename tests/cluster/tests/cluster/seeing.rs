@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
-use aya::maps::{HashMap, MapData};
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{Array, MapData};
 use cluster_tests::{Cluster, eventually, output};
 
 /// Longest wait of a kubectl that waits itself.
@@ -65,8 +65,14 @@ pub fn network_is_seen(cluster: &Cluster, namespace: &str) -> Result<()> {
 fn take_away(cluster: &Cluster, vip: Ipv4Addr) -> Result<()> {
     let pin = cluster.node_dir(1).join("bpf").join(abi::SCHEMA).join(abi::map::SERVICES);
     let data = MapData::from_pin(&pin).with_context(|| pin.display().to_string())?;
-    let mut table = HashMap::<MapData, [u8; 20], [u8; 20]>::try_from(aya::maps::Map::HashMap(data))?;
-    let keys: Vec<[u8; 20]> = table.keys().collect::<Result<_, _>>()?;
-    let key = keys.into_iter().find(|key| key[12..16] == vip.octets()).context("the Service is not in the table")?;
-    Ok(table.remove(&key)?)
+    let mut table = Array::<MapData, [u64; 4]>::try_from(aya::maps::Map::Array(data))?;
+    let address = u64::from(u32::from_ne_bytes(vip.octets()));
+    for row in 0..table.len() {
+        let [a, b, c, value] = table.get(&row, 0)?;
+        // The address lies before the port, and what the entry leads to is last.
+        if b >> 32 == address && value != 0 {
+            return Ok(table.set(row, [a, b, c, 0], 0)?);
+        }
+    }
+    bail!("the Service is not in the table")
 }

@@ -1,6 +1,8 @@
 //! `/net/services`, `/net/maps`, `/net/programs`: what stands in the kernel.
 
-use abi::{Addr, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, ServiceKey};
+use std::collections::BTreeMap;
+
+use abi::{Addr, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_MAGLEV, SERVICE_RANDOM, ServiceKey};
 use kernel::bpf::Error;
 use serde_json::{Value, json};
 
@@ -11,12 +13,17 @@ pub(super) fn services(network: &Network) -> Result<Value, Error> {
     let tables = network.seen().tables()?;
     let connects = network.seen().connects(tables.services.values().map(|value| value.id))?;
     let lines = tables.services.iter().zip(connects).map(|((key, value), connections)| {
-        let slots = value.base..value.base.saturating_add(value.len);
-        let backends = slots.map(|slot| {
+        // A backend has one slot, or its share of a ring.
+        let mut shares: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        for slot in value.base..value.base.saturating_add(value.len) {
             let id = tables.slots.get(&slot).copied().unwrap_or(0);
+            shares.entry(id).or_insert((slot, 0)).1 += 1;
+        }
+        let backends = shares.into_iter().map(|(id, (slot, count))| {
             let backend = tables.backends.get(&id);
             json!({
                 "slot": slot,
+                "slots": count,
                 "id": id,
                 "address": backend.map(|backend| socket(backend.addr, backend.port)),
                 "local": backend.is_some_and(|backend| backend.flags & abi::BACKEND_LOCAL != 0),
@@ -29,6 +36,8 @@ pub(super) fn services(network: &Network) -> Result<Value, Error> {
             "scope": scope(key.scope),
             "id": value.id,
             "affinitySeconds": value.affinity_s,
+            "algorithm": algorithm(value.flags),
+            "slots": value.len,
             "local": value.flags & abi::SERVICE_LOCAL != 0,
             "connections": connections,
             "backends": backends.collect::<Vec<_>>(),
@@ -58,6 +67,16 @@ pub(super) fn programs(network: &Network) -> Result<Value, Error> {
         })
     };
     Ok(json!({"uplink": network.status().uplink, "programs": programs.iter().map(line).collect::<Vec<_>>()}))
+}
+
+fn algorithm(flags: u32) -> &'static str {
+    if flags & SERVICE_MAGLEV != 0 {
+        "maglev"
+    } else if flags & SERVICE_RANDOM != 0 {
+        "random"
+    } else {
+        "even"
+    }
 }
 
 /// `10.96.0.1:443`, or `*:30080` for a NodePort.
