@@ -237,7 +237,7 @@ fn of_two_writers_one_wins_in_every_order() {
         [[key(1, 9, 1, 6), key(8, 7, 1, 6)], [key(1, 9, 1, 6), key(8, 7, 1, 6)]],
     ];
     for [a, b] in cases {
-        for schedule in schedules(90) {
+        for schedule in schedules([90; 2]) {
             let t = FlowMemory::new(6, 7);
             let make = |keys: [FlowKey; 2]| {
                 move |cells: &baton::Shared<'_>| flows::make(cells, &FlowRecord { keys, ..FlowRecord::default() }, 100)
@@ -257,7 +257,10 @@ fn a_record_is_revived_or_taken_and_never_both() {
     for n in 0..flow_records(6) {
         assert_eq!(full.establish(draft(n).keys[0], draft(n).keys[1], n, 20_000), Made::New);
     }
-    for schedule in schedules(60) {
+    let mut revivals = 0;
+    // The claimer may look at all 64 states before it finds the one, and then needs some 40 accesses more.
+    let orders = schedules([24, 160]);
+    for schedule in orders {
         let t = full.clone();
         let late = look(&t, &draft(5).keys[0]).expect("flow 5");
         t.age(late.number, 100);
@@ -272,6 +275,7 @@ fn a_record_is_revived_or_taken_and_never_both() {
         };
         let make = |cells: &baton::Shared<'_>| flows::make(cells, &draft(1_000), 20_000);
         let (revived, made) = race(&t, schedule, revive, make);
+        revivals += u32::from(revived);
         assert_eq!(made, if revived { Made::Full } else { Made::New }, "{schedule:?}");
         assert_eq!(look(&t, &draft(5).keys[1]).is_some(), revived, "{schedule:?}");
         assert_eq!(t.len(), 64);
@@ -279,4 +283,5 @@ fn a_record_is_revived_or_taken_and_never_both() {
         assert!(t.flows().iter().all(|(_, _, state)| state & STATE_USED != 0));
         assert!(t.flows().iter().filter(|(_, _, state)| state & STATE_SURE == 0).count() <= 1);
     }
+    assert!((100..7_000).contains(&revivals), "both were first: {revivals}");
 }

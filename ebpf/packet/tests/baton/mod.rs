@@ -17,10 +17,11 @@ pub struct Schedule {
     accesses: [usize; 2],
 }
 
-/// Every schedule with changes within the first `most` accesses.
-pub fn schedules(most: usize) -> impl Iterator<Item = Schedule> {
+/// Every schedule with changes within the first so many accesses of the one and of the other. Words of records are no accesses here:
+/// what is between two words of state or index is one step.
+pub fn schedules(most: [usize; 2]) -> impl Iterator<Item = Schedule> {
     (0..2).flat_map(move |first| {
-        (0..most).flat_map(move |a| (0..most).map(move |b| Schedule { first, accesses: [a, b] }))
+        (0..most[first]).flat_map(move |a| (0..most[1 - first]).map(move |b| Schedule { first, accesses: [a, b] }))
     })
 }
 
