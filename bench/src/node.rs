@@ -62,12 +62,14 @@ impl Node {
             netns: near,
             uplink: "eth0".into(),
             node_ips: vec![ip],
+            native: false,
             gateways: vec![Ipv4Addr::new(169, 254, 1, 1).into()],
             load_balancing,
         };
         let datapath = Datapath::open(options.clone())?;
         let local = Local {
             node_name: "node".into(),
+            native: false,
             addresses: vec![ip],
             pod_cidrs: vec!["10.244.0.0/24".parse()?],
             service_cidrs: vec!["10.96.0.0/14".parse()?],
@@ -101,6 +103,7 @@ impl Node {
             ifname: "eth0".into(),
             addresses: vec![ip],
             seat: 1 + u32::from(serial),
+            bandwidth: Default::default(),
         })?;
         Ok(Pod { ip, netns })
     }

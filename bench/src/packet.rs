@@ -326,9 +326,14 @@ fn fill(bpf: &mut Ebpf) -> Result<()> {
     }
     // The MAC of the host's side is the pod's, so that a packet delivered once still passes the source check.
     for addr in [CLIENT, BACKEND, SECOND] {
-        put(bpf, map::PODS, v4(addr), PodValue { ifindex: LOOPBACK, mac: MAC, host_mac: MAC, seat: 1 })?;
+        put(bpf, map::PODS, v4(addr), PodValue { ifindex: LOOPBACK, mac: MAC, host_mac: MAC, seat: 1, limits: 0 })?;
     }
-    put(bpf, map::VETHS, LOOPBACK, VethValue { addr4: v4(CLIENT), addr6: Addr::ANY, mac: MAC, pad: [0; 2], seat: 1 })?;
+    put(
+        bpf,
+        map::VETHS,
+        LOOPBACK,
+        VethValue { addr4: v4(CLIENT), addr6: Addr::ANY, mac: MAC, pad: [0; 2], seat: 1, limits: 0 },
+    )?;
     let found = bpf.map_mut(map::ROUTES).context(map::ROUTES)?;
     let mut routes = lpm_trie::LpmTrie::<&mut MapData, Raw<Addr>, Raw<RouteValue>>::try_from(found)?;
     for (prefix, len, kind, node) in [

@@ -23,8 +23,10 @@ use wire::fabric::{Delta, Endpoint, EndpointPort, Protocol, Service, ServicePort
 use crate::node::Node;
 pub use program::{Programming, Roll};
 use program::{ROLLS, changes, cold, commit, roll};
+pub use rules::Rules;
 
 mod program;
+mod rules;
 
 /// Services in the tables.
 const SIZES: [u32; 3] = [10, 10_000, 100_000];
@@ -53,6 +55,7 @@ pub struct Report {
     pub cases: Vec<Case>,
     pub cold: Vec<Programming>,
     pub rolls: Vec<Roll>,
+    pub rules: Vec<Rules>,
 }
 
 /// The figures of one number of Services.
@@ -125,7 +128,7 @@ pub fn run(ways_too: Ways) -> Result<Report> {
     let cold = COLD.into_iter().map(|services| cold(&node, &mut planner, services)).collect::<Result<_>>()?;
     let rolls = ROLLS.into_iter().map(|rings| roll(&node, &mut planner, rings)).collect::<Result<_>>()?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-    Ok(Report { kernel, cases, cold, rolls })
+    Ok(Report { kernel, cases, cold, rolls, rules: rules::run()? })
 }
 
 /// As a table.
@@ -163,7 +166,7 @@ pub fn table(report: &Report) -> String {
             "\nRoll of a Service of {ports} ports {rings}: {plan_ms:.1} ms to plan, {write_ms:.1} ms to write\n"
         );
     }
-    text
+    text + &rules::table(&report.rules)
 }
 
 /// The Service under test and `count - 1` others that nobody calls.

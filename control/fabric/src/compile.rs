@@ -14,6 +14,8 @@ use crate::spread;
 use crate::state::{Epoch, State};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
+/// How a node reaches others' pods: `native`, or anything else for the overlay.
+const ROUTING: &str = "gannet.io/routing";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Services with one of these, whatever its value, are not for the cluster's own proxy (KEP-2447).
 const LEFT_ALONE: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
@@ -114,6 +116,11 @@ fn node(object: &core::Node) -> Node {
             .collect(),
         pod_cidrs,
         zone: object.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned()).unwrap_or_default(),
+        native: object
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|all| all.get(ROUTING).is_some_and(|how| how == "native")),
     }
 }
 

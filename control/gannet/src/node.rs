@@ -29,6 +29,7 @@ pub fn run(arguments: &NodeDaemonArguments) -> anyhow::Result<()> {
             data_dir: node.data_dir.clone(),
             node_ips: place.node_ips.list(),
             uplink: place.uplink,
+            native: node.routing == settings::Routing::Native,
             server_url: arguments.join.clone(),
             fabric_url: joined.facts.fabric_url,
             identity: joined.identity,

@@ -63,6 +63,9 @@ pub struct NodeArguments {
     /// Interface towards the other nodes; that of the default route if not given
     #[arg(long)]
     pub uplink: Option<String>,
+    /// How other nodes' pods are reached: in VXLAN, or as they are where the network carries their addresses (then on every node)
+    #[arg(long, value_enum, default_value = "vxlan")]
+    pub routing: Routing,
     /// Socket of a container runtime that runs already
     #[arg(long)]
     pub cri_socket: Option<PathBuf>,
@@ -91,6 +94,13 @@ pub enum UplinkXdpArgument {
 pub enum LbModeArgument {
     Snat,
     Dsr,
+}
+
+/// How pods of other nodes are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Routing {
+    Vxlan,
+    Native,
 }
 
 /// More would have clients connect all the time.
@@ -156,6 +166,7 @@ impl NodeArguments {
                 add(flag, value.get_name().into());
             }
         }
+        add("--routing", if self.routing == Routing::Native { "native" } else { "vxlan" }.into());
         if let Some(socket) = &self.cri_socket {
             add("--cri-socket", socket.clone().into());
         }

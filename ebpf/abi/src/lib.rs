@@ -8,7 +8,10 @@ pub mod balance;
 pub mod event;
 pub mod flow;
 mod policy;
+mod rate;
 pub mod service;
+
+pub use rate::{LIMIT_EGRESS, LIMIT_INGRESS, MAX_RATES, RATE_SCALE_BITS, Rate, rate_index};
 
 pub use policy::{
     CONNECTION_DENIED, CONNECTION_EGRESS, Connection, DIRECTION_EGRESS, DIRECTION_INGRESS, IDENTITY_ANY, IdentityKey,
@@ -127,6 +130,7 @@ pub mod map {
     pub const CONNECTIONS: &str = "CONNECTIONS";
     /// Inputs and outcome of a test run of [`super::program::UPLINK`]; not pinned.
     pub const UPLINK_RUN: &str = "UPLINK_RUN";
+    pub const RATES: &str = "RATES";
 }
 
 /// Names of the programs, as declared by `prog` and attached by `kernel`.
@@ -289,6 +293,8 @@ pub struct PodValue {
     pub host_mac: [u8; 6],
     /// Where [`map::SEATS`] has the pod's policy; never 0.
     pub seat: u32,
+    /// `LIMIT_*` bits.
+    pub limits: u32,
 }
 
 /// Value of [`map::VETHS`], keyed by the host-side ifindex (u32): what the pod may send from. ANY: family not assigned.
@@ -301,6 +307,8 @@ pub struct VethValue {
     pub pad: [u8; 2],
     /// As in [`PodValue`].
     pub seat: u32,
+    /// As in [`PodValue`].
+    pub limits: u32,
 }
 
 /// Key of [`map::ROUTES`] (LPM trie): `prefix_len` counts bits of the 16-byte form (IPv4 /24 is 96 + 24).
@@ -321,6 +329,17 @@ pub struct RouteValue {
     pub node: Addr,
 }
 
+impl RouteValue {
+    /// Whether another node owns the prefix, however it is reached.
+    #[inline(always)]
+    pub const fn is_of_node(&self) -> bool {
+        let kind = self.kind & !ROUTE_NATIVE;
+        kind == ROUTE_OVERLAY || kind == ROUTE_NODE
+    }
+}
+
+/// With [`ROUTE_OVERLAY`] or [`ROUTE_NODE`]: the network between the nodes carries pods' addresses, so no tunnel is needed.
+pub const ROUTE_NATIVE: u32 = 0x100;
 /// Pods of another node, reached through the VXLAN device.
 pub const ROUTE_OVERLAY: u32 = 1;
 /// Pods of this node; an address of it that [`map::PODS`] lacks is dropped.
@@ -381,6 +400,9 @@ pub struct Config {
     pub seed: u32,
     /// Records that a CPU may write to [`map::EVENTS`] in a second, of each kind; 0 for none.
     pub events_per_s: u32,
+    /// Largest packet that the VXLAN device takes, where pods may send larger ones; else 0.
+    pub overlay_mtu: u32,
+    pub rest: u32,
 }
 
 /// Entries of one socket in [`SocketValue`]: an unconnected socket may talk to this many Services at once.
@@ -463,6 +485,8 @@ pub enum Counter {
     FlowReplaced = 22,
     /// The client is in none of the Service's source ranges.
     DropSource = 31,
+    /// Beyond the pod's bandwidth.
+    DropBandwidth = 27,
     /// Larger than the path after the outer header was added, and not to be fragmented.
     DropTooBig = 28,
     /// An event that the rate held back.
@@ -482,15 +506,16 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<AffinityKey>() == 20);
     assert!(size_of::<AffinityValue>() == 8);
-    assert!(size_of::<PodValue>() == 20);
-    assert!(size_of::<VethValue>() == 44);
+    assert!(size_of::<PodValue>() == 24);
+    assert!(size_of::<VethValue>() == 48);
     assert!(size_of::<RouteKey>() == 20);
     assert!(size_of::<RouteValue>() == 20);
     assert!(size_of::<SourceKey>() == 40);
-    assert!(size_of::<Config>() == 72);
+    assert!(size_of::<Config>() == 80);
     assert!(size_of::<UplinkRun>() == 24);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentValue>() == 4);
     assert!(size_of::<SocketEntry>() == 40);
     assert!(size_of::<SocketValue>() == 164);
+    assert!(size_of::<Rate>() == 24);
 };

@@ -4,6 +4,8 @@
 ///
 /// Every access is checked; `None` means that the packet ends before. Implementations must not round or wrap offsets.
 pub trait Buffer {
+    /// Bytes of the whole packet, wherever offsets count from.
+    fn size(&self) -> usize;
     /// The byte at `off`.
     fn byte(&self, off: usize) -> Option<u8>;
     /// The two bytes at `off`.
@@ -20,6 +22,19 @@ pub trait Buffer {
     /// the pseudo-header, `rest` for what the transport header holds. They are apart because a sender that leaves the
     /// sum to hardware has written the pseudo-header's part only. `udp`: zero means no checksum and stays zero.
     fn fix_transport(&mut self, off: usize, pseudo: u32, rest: u32, udp: bool) -> Option<()>;
+
+    /// Whether the frame carried a VLAN tag that is not among its bytes any more (IEEE 802.1Q; drivers take it off).
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
+    /// Bytes of payload of each segment, if this is several segments of a stream under one header (GSO); else 0. The length of such a
+    /// packet may be more than its field holds.
+    #[inline(always)]
+    fn segment(&self) -> usize {
+        0
+    }
 
     /// The word at `off`.
     #[inline(always)]

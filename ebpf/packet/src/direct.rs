@@ -59,7 +59,6 @@ pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratc
     if nat::age(b, &s.packet).is_none() || mark(b, &s.to).is_none() {
         return Verdict::Drop(Counter::DropMalformed);
     }
-    t.count(Counter::Forwarded);
     Verdict::Tunnel { ifindex: cfg.overlay_ifindex, node: s.place.route.node, vni: vni(cfg) }
 }
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balance;
+pub mod bandwidth;
 pub mod buffer;
 pub mod checksum;
 pub mod conntrack;

@@ -47,6 +47,8 @@ pub struct Packet {
     pub tuple: FlowKey,
     /// Offset of the transport header.
     pub l4: usize,
+    /// Offset at which the IP packet ends by its own account; what follows pads the frame. [`usize::MAX`] if it does not say.
+    pub end: usize,
     /// Identification of a fragment.
     pub id: u32,
     pub v6: bool,
@@ -95,7 +97,8 @@ impl Unparsed {
 pub fn parse<B: Buffer>(b: &B, s: &mut Scratch) -> bool {
     s.unparsed = Unparsed::Malformed;
     let Some(kind) = b.half(12) else { return false };
-    if kind != ETH_IPV4 && kind != ETH_IPV6 {
+    // What a driver took a tag off belongs to the VLAN's own device, not to this one.
+    if b.is_tagged() || (kind != ETH_IPV4 && kind != ETH_IPV6) {
         s.unparsed = Unparsed::NotIp;
         return false;
     }
@@ -122,9 +125,12 @@ fn ipv4<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
     let [version, _, len_high, len_low] = first.to_ne_bytes();
     let header = ((version & 15) as usize) * 4;
     let len = u16::from_be_bytes([len_high, len_low]) as usize;
-    if version >> 4 != 4 || header < 20 || len < header {
+    // An aggregate of more than 64 KiB has no length (BIG TCP, ip_set_totlen in the kernel).
+    let endless = len == 0 && b.segment() != 0;
+    if version >> 4 != 4 || header < 20 || len < header && !endless {
         return None;
     }
+    p.end = if endless { usize::MAX } else { L3 + len };
     let [_, _, offset_high, offset_low] = second.to_ne_bytes();
     let offset = u16::from_be_bytes([offset_high, offset_low]);
     p.part = if offset & 0x1fff != 0 {
@@ -135,6 +141,10 @@ fn ipv4<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
         Part::Whole
     };
     let [ttl, proto, _, _] = third.to_ne_bytes();
+    // It would overwrite the flags that the first fragment was judged by (RFC 1858 section 4).
+    if proto == IPPROTO_TCP && offset & 0x1fff == 1 {
+        return None;
+    }
     p.tuple.src = Addr([0, 0, 0xffff_u32.to_be(), src]);
     p.tuple.dst = Addr([0, 0, 0xffff_u32.to_be(), dst]);
     p.tuple.proto = proto;
@@ -151,7 +161,10 @@ fn ipv6<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
     if first.to_ne_bytes()[0] >> 4 != 6 {
         return None;
     }
-    let [_, _, mut next, ttl] = second.to_ne_bytes();
+    let [len_high, len_low, mut next, ttl] = second.to_ne_bytes();
+    let len = u16::from_be_bytes([len_high, len_low]) as usize;
+    // A jumbogram says its length in its first option (RFC 2675 section 2).
+    p.end = if len == 0 && next == 0 { usize::MAX } else { L3 + 40 + len };
     let mut off = L3 + 40;
     p.part = Part::Whole;
     p.id = 0;
@@ -199,6 +212,14 @@ fn transport<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
     if proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP {
         p.kind = Kind::Ports;
         if p.part != Part::Later {
+            let header = if proto == IPPROTO_TCP {
+                20
+            } else if proto == IPPROTO_SCTP {
+                12
+            } else {
+                8
+            };
+            whole(p, header)?;
             let [ports, _] = b.words::<2>(p.l4)?;
             (p.tuple.sport, p.tuple.dport) = split(ports);
             if proto == IPPROTO_TCP {
@@ -210,6 +231,7 @@ fn transport<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
         if p.part == Part::Later {
             return Some(());
         }
+        whole(p, 8)?;
         let [head, rest] = b.words::<2>(p.l4)?;
         p.kind = icmp_kind(head.to_ne_bytes()[0], p.v6);
         if p.kind == Kind::Echo {
@@ -219,6 +241,12 @@ fn transport<B: Buffer>(b: &B, p: &mut Packet) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Whether so many bytes of transport header are in the packet, and not only in the frame.
+#[inline(always)]
+fn whole(p: &Packet, bytes: usize) -> Option<()> {
+    if p.l4 + bytes > p.end { None } else { Some(()) }
 }
 
 /// What kind of ICMP message a type is (RFC 792, RFC 4443 section 2.1).

@@ -1,8 +1,9 @@
 //! One function a hook: a packet in, a verdict out.
 
 use abi::{
-    Addr, Be16, Config, Counter, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, SCOPE_CLUSTER, SCOPE_EXTERNAL,
-    SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue, VXLAN_PORT,
+    Addr, Be16, Config, Counter, IPPROTO_UDP, LIMIT_EGRESS, LIMIT_INGRESS, ROUTE_LOCAL_PODS, ROUTE_NATIVE,
+    ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue,
+    VXLAN_PORT,
     flow::{FLOW_DIRECT, FLOW_EXTERNAL},
 };
 
@@ -64,6 +65,9 @@ pub fn from_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, ifind
     if difference(&p.tuple.src, own) | (high ^ mac.0) as u32 | (low ^ mac.1) != 0 || difference(own, &Addr::ANY) == 0 {
         return Verdict::Drop(Counter::DropSpoofed);
     }
+    if s.veth.limits & LIMIT_EGRESS != 0 && !b.pay(t, s.veth.seat, true) {
+        return Verdict::Drop(Counter::DropBandwidth);
+    }
     forward(b, t, cfg, s, Origin::Pod)
 }
 
@@ -95,8 +99,8 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
         };
     }
     let (p, r) = (&s.packet, &mut s.sender);
-    let known =
-        t.route(&p.tuple.src, r) && (r.kind == ROUTE_OVERLAY || r.kind == ROUTE_NODE) && difference(&r.node, node) == 0;
+    // One that is reached natively may not know yet that we are: its tunnel counts as well.
+    let known = t.route(&p.tuple.src, r) && r.is_of_node() && difference(&r.node, node) == 0;
     if !known || vni != cfg.vni {
         return Verdict::Drop(Counter::DropOverlay);
     }
@@ -123,7 +127,9 @@ pub fn to_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verd
     if !policy::admit(b, t, s, Origin::Stack, translated) {
         return Verdict::Drop(s.refused);
     }
-    t.count(Counter::Passed);
+    if s.place.hop == Hop::Pod && s.place.pod.limits & LIMIT_INGRESS != 0 && !b.pay(t, s.place.pod.seat, false) {
+        return Verdict::Drop(Counter::DropBandwidth);
+    }
     Verdict::Pass
 }
 
@@ -142,6 +148,12 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
     if !fragment::complete(t, s) {
         return Verdict::Pass;
     }
+    send_out(b, t, cfg, s)
+}
+
+/// What the node's stack sends to a Service, and its answers to translated flows, from the egress of a device.
+#[inline(always)]
+fn send_out<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch) -> Verdict {
     match conntrack::find(t, s) {
         Found::Use => {}
         Found::Gone => return Verdict::Drop(Counter::DropBackendGone),
@@ -171,7 +183,9 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
     }
 }
 
-/// tcx egress of the VXLAN device: a packet that the node's own stack routed there and that has no tunnel key yet.
+/// tcx egress of the VXLAN device: a packet that the node's own stack routed there and that has no tunnel key yet. The stack's route
+/// to the range of virtual addresses leads here as well, so that what no socket hook translated (a connected UDP socket's
+/// datagrams, SCTP) needs no other route.
 #[inline(always)]
 pub fn to_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verdict {
     let Some(cfg) = t.config() else { return Verdict::Drop(Counter::DropNotReady) };
@@ -179,14 +193,39 @@ pub fn to_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> 
         return Verdict::Drop(s.unparsed.counter());
     }
     let r = &mut s.place.route;
-    if !t.route(&s.packet.tuple.dst, r) || r.kind != ROUTE_OVERLAY && r.kind != ROUTE_NODE {
+    if !t.route(&s.packet.tuple.dst, r) {
+        return Verdict::Drop(Counter::DropNoRoute);
+    }
+    if r.kind == ROUTE_SERVICE_RANGE {
+        return to_service(b, t, cfg, s);
+    }
+    if !r.is_of_node() {
         return Verdict::Drop(Counter::DropNoRoute);
     }
     if fragment::complete(t, s) {
         answer(b, t, s);
     }
-    t.count(Counter::Forwarded);
     Verdict::Key { node: s.place.route.node, vni: cfg.vni }
+}
+
+/// A packet of the node's own stack to a virtual address, on the VXLAN device.
+#[inline(always)]
+fn to_service<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch) -> Verdict {
+    if s.packet.kind == Kind::Error {
+        return Verdict::Drop(Counter::DropUnsupported);
+    }
+    if !fragment::complete(t, s) {
+        return Verdict::Drop(Counter::DropFragment);
+    }
+    match send_out(b, t, cfg, s) {
+        Verdict::Pass => Verdict::Drop(Counter::DropNoBackend),
+        Verdict::Tunnel { node, vni, .. } => Verdict::Key { node, vni },
+        verdict @ (Verdict::Drop(_)
+        | Verdict::Peer { .. }
+        | Verdict::Redirect { .. }
+        | Verdict::Neigh { .. }
+        | Verdict::Key { .. }) => verdict,
+    }
 }
 
 /// VXLAN between the nodes, which no rule of ours concerns.
@@ -301,6 +340,19 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     s.target.snat = Addr::ANY;
     s.target.flags = 0;
     s.target.from_range = false;
+    let mut origin = origin;
+    if origin == Origin::Uplink && t.route(&p.tuple.src, &mut s.sender) {
+        match s.sender.kind {
+            // Pods of this node and virtual addresses do not come in from outside, nor do pods behind the overlay.
+            ROUTE_LOCAL_PODS | ROUTE_SERVICE_RANGE | ROUTE_OVERLAY => {
+                s.refused = Counter::DropSpoofed;
+                return First::Drop;
+            }
+            // The uplink is to these what the overlay is to others.
+            kind if kind & ROUTE_NATIVE != 0 => origin = Origin::Overlay,
+            _ => {}
+        }
+    }
     route::find(t, &p.tuple.dst, &mut s.place);
     let is_service = lookup(t, p, s.place.hop, origin, &mut s.service);
     if origin == Origin::Stack && !is_service && !t.pod(&p.tuple.src, &mut s.place.pod) {
@@ -326,8 +378,8 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         s.target.backend = id;
         route::find(t, &s.target.dst, &mut s.place);
     }
-    // What the node's stack has sent out does not come back in.
-    if origin == Origin::Stack && s.place.hop == Hop::Stack {
+    // What the node's stack has sent out does not come back in, and pods' packets to a native node are as they should be.
+    if origin == Origin::Stack && (s.place.hop == Hop::Stack || !is_service && s.place.is_native()) {
         return First::Pass;
     }
     match source(s.place.hop, origin, is_service) {

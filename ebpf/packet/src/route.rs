@@ -1,11 +1,14 @@
 //! Where an address is, and how a packet gets there.
 
 use abi::{
-    Addr, Config, Counter, PodValue, ROUTE_LOCAL_PODS, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE,
-    RouteValue,
+    Addr, Config, Counter, LIMIT_INGRESS, PodValue, ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_NODE, ROUTE_OVERLAY,
+    ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue,
 };
 
-use crate::{Buffer, Scratch, Tables, Verdict, nat};
+use crate::{
+    Buffer, Scratch, Steps, Tables, Verdict, nat,
+    parse::{L3, Packet},
+};
 
 /// Where an address is, seen from this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,14 @@ pub struct Place {
     pub route: RouteValue,
 }
 
+impl Place {
+    /// Whether it is another node's, and no tunnel is needed.
+    #[inline(always)]
+    pub fn is_native(&self) -> bool {
+        (self.hop == Hop::Remote || self.hop == Hop::Node) && self.route.kind & ROUTE_NATIVE != 0
+    }
+}
+
 /// Finds where `dst` is.
 #[inline(always)]
 pub fn find<T: Tables>(t: &T, dst: &Addr, place: &mut Place) {
@@ -44,9 +55,9 @@ pub fn find<T: Tables>(t: &T, dst: &Addr, place: &mut Place) {
         Hop::Pod
     } else if !t.route(dst, &mut place.route) {
         Hop::Outside
-    } else if place.route.kind == ROUTE_OVERLAY {
+    } else if place.route.kind & !ROUTE_NATIVE == ROUTE_OVERLAY {
         Hop::Remote
-    } else if place.route.kind == ROUTE_NODE {
+    } else if place.route.kind & !ROUTE_NATIVE == ROUTE_NODE {
         Hop::Node
     } else if place.route.kind == ROUTE_THIS_NODE {
         Hop::Stack
@@ -78,16 +89,18 @@ pub fn is_own(cfg: &Config, addr: &Addr) -> bool {
 
 /// Sends a packet, already rewritten, to its place. `own`: its source is this node's address.
 #[inline(always)]
-pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &Scratch, own: bool) -> Verdict {
+pub fn send<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &Scratch, own: bool) -> Verdict {
     let (p, place) = (&s.packet, &s.place);
     match place.hop {
-        Hop::Stack => {
-            t.count(Counter::Passed);
-            return Verdict::Pass;
-        }
+        Hop::Stack => return Verdict::Pass,
         Hop::NoPod => return Verdict::Drop(Counter::DropNoPod),
         Hop::Service => return Verdict::Drop(Counter::DropNoBackend),
         Hop::Pod | Hop::Remote | Hop::Node | Hop::Outside => {}
+    }
+    let by_uplink = place.hop == Hop::Outside || place.hop == Hop::Node && own || place.is_native();
+    if place.hop != Hop::Pod && !by_uplink && is_too_big(b, p, cfg) {
+        // The stack's route leads to the same device, and the stack tells the sender of a smaller size (RFC 1191, RFC 8201).
+        return Verdict::Pass;
     }
     if p.ttl <= 1 {
         return Verdict::Drop(Counter::DropTtl);
@@ -96,15 +109,28 @@ pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &Scratch, o
         return Verdict::Drop(Counter::DropMalformed);
     }
     if place.hop == Hop::Pod {
+        if place.pod.limits & LIMIT_INGRESS != 0 && !b.pay(t, place.pod.seat, false) {
+            return Verdict::Drop(Counter::DropBandwidth);
+        }
         if nat::frame(b, &place.pod).is_none() {
             return Verdict::Drop(Counter::DropMalformed);
         }
-        t.count(Counter::Delivered);
         return Verdict::Peer { ifindex: place.pod.ifindex };
     }
-    t.count(Counter::Forwarded);
-    if place.hop == Hop::Outside || place.hop == Hop::Node && own {
+    if by_uplink {
         return Verdict::Neigh { ifindex: cfg.uplink_ifindex };
     }
     Verdict::Tunnel { ifindex: cfg.overlay_ifindex, node: place.route.node, vni: cfg.vni }
+}
+
+/// Whether a packet, or each of the segments that it is made of, is larger than the VXLAN device takes.
+#[inline(always)]
+fn is_too_big<B: Buffer>(b: &B, p: &Packet, cfg: &Config) -> bool {
+    if cfg.overlay_mtu == 0 {
+        return false;
+    }
+    let segment = b.segment();
+    // The largest TCP header (RFC 9293 section 3.1); one that is smaller may take the long way for nothing.
+    let bytes = if segment == 0 { b.size() } else { p.l4 + 60 + segment };
+    bytes > L3 + cfg.overlay_mtu as usize
 }

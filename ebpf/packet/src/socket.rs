@@ -1,8 +1,8 @@
 //! Socket-level balancing: a connection to a Service becomes one to a backend before its first packet exists.
 
 use abi::{
-    Addr, Backend, Be16, Config, IPPROTO_TCP, IPPROTO_UDP, ROUTE_THIS_NODE, RouteValue, SCOPE_CLUSTER, SCOPE_NODE_PORT,
-    SOCKET_ENTRIES, ServiceKey, ServiceValue, SocketEntry, SocketValue,
+    Addr, Backend, Be16, Config, IPPROTO_TCP, IPPROTO_UDP, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue,
+    SCOPE_CLUSTER, SCOPE_NODE_PORT, SOCKET_ENTRIES, ServiceKey, ServiceValue, SocketEntry, SocketValue,
 };
 
 use crate::{Tables, service};
@@ -30,15 +30,19 @@ pub enum Choice {
     Translate(SocketEntry),
 }
 
-/// connect(2). A connected UDP socket of a pod keeps the Service's address and is translated packet by packet, so that its backend can
-/// change under it; the node's own sockets have no such path and are translated here.
+/// connect(2). A connected UDP socket keeps the Service's address and is translated packet by packet, so that its backend can change
+/// under it. The node's own sockets have such a path only to the range of virtual addresses; to other addresses they are translated
+/// here.
 #[inline(always)]
 pub fn connect<T: Tables>(t: &T, call: &Call) -> Choice {
     let Some(cfg) = t.config() else { return Choice::Keep };
-    if call.proto != IPPROTO_TCP && !(call.proto == IPPROTO_UDP && call.netns == cfg.node_cookie) {
-        return Choice::Keep;
+    if call.proto == IPPROTO_TCP {
+        return choose(t, cfg, call);
     }
-    choose(t, cfg, call)
+    let mut route = RouteValue::default();
+    let by_packet =
+        call.netns != cfg.node_cookie || t.route(&call.addr, &mut route) && route.kind == ROUTE_SERVICE_RANGE;
+    if call.proto != IPPROTO_UDP || by_packet { Choice::Keep } else { choose(t, cfg, call) }
 }
 
 /// sendmsg(2) with an address. `known`: what the socket remembers; a datagram to the same Service keeps its backend.

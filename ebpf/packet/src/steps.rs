@@ -5,7 +5,7 @@
 //! answer with a number.
 
 use crate::{
-    Buffer, Scratch, Tables, icmp, nat, parse,
+    Buffer, Scratch, Tables, bandwidth, icmp, nat, parse,
     pipeline::{self, First, Origin},
     policy::{self, Direction},
 };
@@ -40,6 +40,12 @@ pub trait Steps<T: Tables>: Buffer + Sized {
     #[inline(always)]
     fn open(&mut self, t: &T, s: &mut Scratch, _origin: Origin) -> First {
         pipeline::open(t, s)
+    }
+
+    /// [`bandwidth::admit`].
+    #[inline(always)]
+    fn pay(&mut self, t: &T, seat: u32, egress: bool) -> bool {
+        bandwidth::admit(self, t, seat, egress)
     }
 
     /// [`policy::judge`].

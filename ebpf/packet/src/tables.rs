@@ -5,7 +5,7 @@
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
-    PodValue, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue, flow::FlowRecord,
+    PodValue, Rate, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue, flow::FlowRecord,
 };
 
 use crate::{
@@ -72,6 +72,13 @@ pub trait Tables: Cuts {
     fn veth(&self, ifindex: u32, value: &mut VethValue) -> bool;
     /// The longest matching prefix.
     fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool;
+
+    /// Monotonic nanoseconds, fine enough to tell packets apart.
+    fn now_ns(&self) -> u64;
+    /// A pod's limit, by [`abi::rate_index`].
+    fn rate(&self, index: u32, value: &mut Rate) -> bool;
+    /// Replaces when a bucket is full again, if that is still `before`.
+    fn set_full(&self, index: u32, before: u64, after: u64) -> bool;
 
     /// The generation of the policy tables; see [`abi::bank`].
     fn generation(&self) -> u32;

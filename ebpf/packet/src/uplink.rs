@@ -39,8 +39,6 @@ pub struct NextHop {
 pub trait Wire<T: Tables>: Steps<T> {
     /// Makes the view begin so many bytes after the frame's start. The frame is as it was.
     fn view(&mut self, from: usize);
-    /// Bytes of the whole frame, wherever the view begins.
-    fn len(&self) -> usize;
     /// Makes room for the outer headers before the frame.
     fn push(&mut self) -> Option<()>;
     /// Takes the outer headers off.
@@ -87,7 +85,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     }
     s.next_hop.src = src;
     s.next_hop.dst = dst;
-    s.next_hop.bytes = b.len().wrapping_sub(if tunnelled { OUTER + L3 } else { L3 });
+    s.next_hop.bytes = b.size().wrapping_sub(if tunnelled { OUTER + L3 } else { L3 });
     if !b.next_hop(s) || tunnelled && b.pull().is_none() {
         return Fate::Pass;
     }
@@ -110,7 +108,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
 #[inline(always)]
 fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch, new: bool) -> Fate {
     let node = s.place.route.node;
-    let bytes = b.len();
+    let bytes = b.size();
     s.next_hop.src = cfg.node4;
     s.next_hop.dst = node;
     s.next_hop.bytes = bytes + OUTER - L3;
@@ -146,7 +144,7 @@ fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
 /// Turns to the packet inside of VXLAN, if it is one of the node that owns its source.
 #[inline(always)]
 fn enter<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch) -> Option<()> {
-    let vni = vxlan::network(b, &s.packet, &cfg.node4, b.len())?;
+    let vni = vxlan::network(b, &s.packet, &cfg.node4, b.size())?;
     s.next_hop.dst = s.packet.tuple.src;
     if vni != cfg.vni {
         return None;

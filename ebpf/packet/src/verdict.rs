@@ -31,3 +31,16 @@ pub enum Verdict {
     /// On to the VXLAN device, which it is leaving by already, with this tunnel key.
     Key { node: Addr, vni: u32 },
 }
+
+impl Verdict {
+    /// What counts the packet. Every packet that reaches a hook is counted by exactly one of these, so they add up to the packets.
+    #[inline(always)]
+    pub fn counter(self) -> Counter {
+        match self {
+            Verdict::Pass => Counter::Passed,
+            Verdict::Drop(reason) => reason,
+            Verdict::Peer { .. } | Verdict::Redirect { .. } => Counter::Delivered,
+            Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => Counter::Forwarded,
+        }
+    }
+}

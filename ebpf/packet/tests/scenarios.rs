@@ -586,3 +586,108 @@ fn sctp_ports_are_rewritten() {
         "#]],
     );
 }
+
+#[test]
+fn the_nodes_stack_reaches_services_by_the_overlay_device() {
+    let mut m = world();
+    let id = backend(&m, "10.244.2.5:8080");
+    only(&mut m, id);
+    check(
+        &m,
+        "to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:80
+         node2: udp 10.244.2.5:8080 > 192.0.2.1:1000
+         to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:81
+         to_overlay: tcp.S 192.0.2.1:1000 > 10.96.0.21:80",
+        expect![[r#"
+            to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:80
+                key 192.0.2.2: 192.0.2.1:1000 > 10.244.2.5:8080
+            node2: udp 10.244.2.5:8080 > 192.0.2.1:1000
+                pass: 10.96.0.20:80 > 192.0.2.1:1000
+            to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:81
+                DropNoBackend
+            to_overlay: tcp.S 192.0.2.1:1000 > 10.96.0.21:80
+                DropNoBackend
+        "#]],
+    );
+    // Its backend goes: the same socket's next datagram is for another one.
+    m.backends.get_mut(&id).expect("the backend").flags = 0;
+    let other = backend(&m, "10.244.1.3:8080");
+    only(&mut m, other);
+    check(
+        &m,
+        "to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:80
+         pod3: udp 10.244.1.3:8080 > 192.0.2.1:1000",
+        expect![[r#"
+            to_overlay: udp 192.0.2.1:1000 > 10.96.0.20:80
+                out to pod3: 192.0.2.1:1000 > 10.244.1.3:8080
+            pod3: udp 10.244.1.3:8080 > 192.0.2.1:1000
+                pass: 10.96.0.20:80 > 192.0.2.1:1000
+        "#]],
+    );
+}
+
+#[test]
+fn nodes_without_a_tunnel_in_between() {
+    let mut m = world();
+    let id = backend(&m, "10.244.4.5:8080");
+    only(&mut m, id);
+    check(
+        &m,
+        "pod2: tcp.S 10.244.1.2:1000 > 10.244.4.5:80
+         uplink: tcp.SA 10.244.4.5:80 > 10.244.1.2:1000
+         uplink: tcp.S 10.244.4.5:1000 > 10.244.1.2:80
+         pod2: tcp.SA 10.244.1.2:80 > 10.244.4.5:1000
+         to_uplink: tcp.S 10.244.1.2:1000 > 10.244.4.5:80
+         pod2: tcp.S 10.244.1.2:1000 > 192.0.2.4:22
+         pod2: udp 10.244.1.2:1000 > 10.96.0.29:80
+         uplink: udp 10.244.4.5:8080 > 10.244.1.2:1000
+         uplink: tcp.S 203.0.113.9:1000 > 192.0.2.1:30083
+         uplink: tcp.SA 10.244.4.5:8080 > 192.0.2.1:40169",
+        expect![[r#"
+            pod2: tcp.S 10.244.1.2:1000 > 10.244.4.5:80
+                out by the uplink: 10.244.1.2:1000 > 10.244.4.5:80
+            uplink: tcp.SA 10.244.4.5:80 > 10.244.1.2:1000
+                pod2: 10.244.4.5:80 > 10.244.1.2:1000
+            uplink: tcp.S 10.244.4.5:1000 > 10.244.1.2:80
+                pod2: 10.244.4.5:1000 > 10.244.1.2:80
+            pod2: tcp.SA 10.244.1.2:80 > 10.244.4.5:1000
+                out by the uplink: 10.244.1.2:80 > 10.244.4.5:1000
+            to_uplink: tcp.S 10.244.1.2:1000 > 10.244.4.5:80
+                pass: 10.244.1.2:1000 > 10.244.4.5:80
+            pod2: tcp.S 10.244.1.2:1000 > 192.0.2.4:22
+                out by the uplink: 10.244.1.2:1000 > 192.0.2.4:22
+            pod2: udp 10.244.1.2:1000 > 10.96.0.29:80
+                out by the uplink: 10.244.1.2:1000 > 10.244.4.5:8080
+            uplink: udp 10.244.4.5:8080 > 10.244.1.2:1000
+                pod2: 10.96.0.29:80 > 10.244.1.2:1000
+            uplink: tcp.S 203.0.113.9:1000 > 192.0.2.1:30083
+                out by the uplink: 192.0.2.1:40169 > 10.244.4.5:8080
+            uplink: tcp.SA 10.244.4.5:8080 > 192.0.2.1:40169
+                out by the uplink: 192.0.2.1:30083 > 203.0.113.9:1000
+        "#]],
+    );
+}
+
+#[test]
+fn inner_addresses_do_not_come_in_from_outside() {
+    check(
+        &world(),
+        "uplink: tcp.S 10.244.2.5:1000 > 10.244.1.2:80
+         uplink: tcp.S 10.244.1.3:1000 > 10.244.1.2:80
+         uplink: udp 10.96.0.20:1000 > 10.244.1.2:80
+         uplink: tcp.S 10.244.2.5:1000 > 192.0.2.1:22
+         uplink: tcp.S 192.0.2.2:1000 > 10.244.1.2:80",
+        expect![[r#"
+            uplink: tcp.S 10.244.2.5:1000 > 10.244.1.2:80
+                DropSpoofed
+            uplink: tcp.S 10.244.1.3:1000 > 10.244.1.2:80
+                DropSpoofed
+            uplink: udp 10.96.0.20:1000 > 10.244.1.2:80
+                DropSpoofed
+            uplink: tcp.S 10.244.2.5:1000 > 192.0.2.1:22
+                DropSpoofed
+            uplink: tcp.S 192.0.2.2:1000 > 10.244.1.2:80
+                pod2: 192.0.2.2:1000 > 10.244.1.2:80
+        "#]],
+    );
+}

@@ -23,14 +23,16 @@ fn entry(choice: Choice) -> SocketEntry {
 }
 
 #[test]
-fn tcp_is_translated_at_connect_udp_of_pods_is_not() {
+fn tcp_is_translated_at_connect_udp_is_not_where_packets_can_be() {
     let m = world();
     let vip = v4("10.96.0.20");
     let chosen = entry(connect(&m, &call(vip, 80, IPPROTO_TCP, POD)));
     assert_eq!((chosen.service, chosen.service_port), (vip, Be16::new(80)));
     assert_eq!((chosen.backend, chosen.backend_port), (v4("10.244.1.2"), Be16::new(8080)));
     assert_eq!(connect(&m, &call(vip, 80, IPPROTO_UDP, POD)), Choice::Keep);
-    assert!(matches!(connect(&m, &call(vip, 80, IPPROTO_UDP, NODE)), Choice::Translate(_)));
+    assert_eq!(connect(&m, &call(vip, 80, IPPROTO_UDP, NODE)), Choice::Keep);
+    // The node's own address has no path on which packets could be translated.
+    assert!(matches!(connect(&m, &call(v4("127.0.0.1"), 30080, IPPROTO_UDP, NODE)), Choice::Translate(_)));
     assert_eq!(connect(&m, &call(vip, 81, IPPROTO_TCP, POD)), Choice::Keep);
     assert_eq!(connect(&m, &call(v4("10.96.0.21"), 80, IPPROTO_TCP, POD)), Choice::Refuse);
     assert_eq!(connect(&Memory::default(), &call(vip, 80, IPPROTO_TCP, POD)), Choice::Keep);

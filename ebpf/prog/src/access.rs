@@ -88,3 +88,17 @@ pub unsafe fn store_words<const N: usize>(p: usize, value: [u32; N]) {
         i += 1;
     }
 }
+
+/// Replaces eight bytes if they are still `before`; returns what they were. This target has no atomic types.
+///
+/// # Safety
+/// `p` is eight aligned bytes of a map's value.
+#[inline(always)]
+pub unsafe fn compare_exchange(p: *mut u64, before: u64, after: u64) -> u64 {
+    let was: u64;
+    // SAFETY: by the contract above; r0 is the register that the instruction compares with and answers in.
+    unsafe {
+        asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) p, in(reg) after, inlateout("r0") before => was, options(nostack))
+    };
+    was
+}

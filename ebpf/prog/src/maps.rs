@@ -1,8 +1,8 @@
 //! The maps, by the names of `abi::map`.
 
 use abi::{
-    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, RouteValue,
-    SeatValue, SocketValue, VethValue,
+    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, Rate,
+    RouteValue, SeatValue, SocketValue, VethValue,
     flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
     service::{SERVICE_ROWS, ServiceRow},
 };
@@ -50,6 +50,8 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(abi::event::EVENTS_BYTES, 0
 pub static GATES: PerCpuArray<abi::event::Gate> = PerCpuArray::with_max_entries(abi::event::GATES, 0);
 #[map]
 pub static CONNECTS: Array<u64> = Array::with_max_entries(abi::MAX_CONNECTS, 0);
+#[map]
+pub static RATES: Array<Rate> = Array::with_max_entries(abi::MAX_RATES, 0);
 #[map]
 pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 #[map]

@@ -1,5 +1,7 @@
 //! A packet as the verifier wants it read: a bounded offset, a fresh pair of pointers and a compare at each access.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
     helpers::{bpf_l4_csum_replace, bpf_skb_pull_data},
@@ -44,6 +46,24 @@ impl Skb {
 }
 
 impl Buffer for Skb {
+    #[inline(always)]
+    fn size(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { read_volatile(&raw const (*self.0).len) as usize }
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { read_volatile(&raw const (*self.0).vlan_present) != 0 }
+    }
+
+    #[inline(always)]
+    fn segment(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { read_volatile(&raw const (*self.0).gso_size) as usize }
+    }
+
     #[inline(always)]
     fn byte(&self, off: usize) -> Option<u8> {
         let p = self.at(off, 1)?;

@@ -9,10 +9,11 @@ use abi::{
     FlowKey,
     event::{EVENT_FLOW, HOOK_FROM_OVERLAY, HOOK_FROM_POD, HOOK_FROM_UPLINK, HOOK_TO_UPLINK},
     flow::FlowRecord,
+    rate_index,
 };
 use aya_ebpf::bindings::__sk_buff;
 use packet::{
-    Flow, Scratch, Steps,
+    Flow, Scratch, Steps, bandwidth,
     conntrack::{self, Attempt},
     flows::{self, Made},
     icmp, nat, parse,
@@ -86,6 +87,12 @@ extern "C" fn step_judge(direction: u32, now_s: u32) -> u32 {
     let Some(s) = borrowed() else { return 0 };
     let direction = if direction == 0 { Direction::Ingress } else { Direction::Egress };
     policy::judge(&Maps { now_s }, s, direction) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_pay(skb: *mut __sk_buff, index: u32, now_s: u32) -> u32 {
+    bandwidth::admit(&Skb(skb), &Maps { now_s }, index >> 1, index & 1 != 0) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -315,6 +322,11 @@ impl Steps<Maps> for Skb {
             step_report(self.0, event::what(EVENT_FLOW, hook, 0));
         }
         opened
+    }
+
+    #[inline(always)]
+    fn pay(&mut self, t: &Maps, seat: u32, egress: bool) -> bool {
+        step_pay(self.0, rate_index(seat, egress), t.now_s) != 0
     }
 
     #[inline(always)]

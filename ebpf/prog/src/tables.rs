@@ -7,11 +7,11 @@ use core::{
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
-    IdentityKey, PodValue, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, SourceKey,
+    IdentityKey, PodValue, Rate, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, SourceKey,
     VethValue,
     flow::{FLOW_LINE, FlowRecord},
 };
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_map_lookup_elem};
 use packet::{
     Cells, Flow, Scratch, Tables,
     conntrack::Attempt,
@@ -19,7 +19,7 @@ use packet::{
 };
 
 use crate::{
-    access::opaque,
+    access::{compare_exchange, opaque},
     maps::{self, Line},
     services, steps,
 };
@@ -119,13 +119,8 @@ impl Cells for Maps {
 
     #[inline(always)]
     fn swap(&self, line: *mut u64, slot: u32, old: u64, new: u64) -> bool {
-        let seen: u64;
-        // SAFETY: as above. This target has no atomic types.
-        unsafe {
-            let word = line.add((slot % FLOW_LINE) as usize);
-            asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) word, in(reg) new, inlateout("r0") old => seen, options(nostack));
-        }
-        seen == old
+        // SAFETY: as above.
+        unsafe { compare_exchange(line.add((slot % FLOW_LINE) as usize), old, new) == old }
     }
 
     #[inline(always)]
@@ -290,6 +285,27 @@ impl Tables for Maps {
         let found =
             unsafe { bpf_map_lookup_elem(map, (&raw const key).cast_mut().cast()).cast::<RouteValue>().as_ref() };
         copy(value, found)
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        if crate::is_test_run() {
+            return self.now_s as u64 * 1_000_000_000;
+        }
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn rate(&self, index: u32, value: &mut Rate) -> bool {
+        copy(value, maps::RATES.get(index))
+    }
+
+    #[inline(always)]
+    fn set_full(&self, index: u32, before: u64, after: u64) -> bool {
+        let Some(rate) = maps::RATES.get_ptr_mut(index) else { return false };
+        // SAFETY: `full` is the first eight bytes of an aligned element.
+        unsafe { compare_exchange(rate.cast(), before, after) == before }
     }
 
     #[inline(always)]

@@ -95,6 +95,7 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
     let (mut packet, maps) = (Skb(skb), clock(skb));
     // What another program sent here has its key already.
     if !is_test_run() && sender(skb).is_some() {
+        maps.count(Counter::Forwarded);
         return NEXT;
     }
     let Some(scratch) = open(&packet) else { return refuse(skb, &maps, HOOK_TO_OVERLAY) };
@@ -158,32 +159,45 @@ fn refuse(skb: *mut __sk_buff, maps: &Maps, hook: u8) -> i32 {
     drop(skb, maps, hook, Counter::DropKernel)
 }
 
-/// Does what the verdict says.
+/// Does what the verdict says, and counts it. Counted in each arm, where the verdict is known: what it carries beside is undefined in the
+/// others, which the verifier sees.
 #[inline(always)]
 fn act(skb: *mut __sk_buff, maps: &Maps, hook: u8, verdict: Verdict) -> i32 {
     // SAFETY: the context is valid; redirect helpers only note what the kernel does after the program.
     unsafe {
         match verdict {
-            Verdict::Pass => note(skb, 0, 0, 0, 0, NEXT),
-            Verdict::Drop(counter) => {
-                let code = drop(skb, maps, hook, counter);
-                note(skb, 1, counter as u32, 0, 0, code)
+            Verdict::Pass => {
+                maps.count(verdict.counter());
+                note(skb, 0, 0, 0, 0, NEXT)
             }
-            Verdict::Peer { ifindex } => note(skb, 2, ifindex, 0, 0, bpf_redirect_peer(ifindex, 0) as i32),
-            Verdict::Redirect { ifindex } => note(skb, 6, ifindex, 0, 0, bpf_redirect(ifindex, 0) as i32),
+            Verdict::Drop(reason) => {
+                let code = drop(skb, maps, hook, reason);
+                note(skb, 1, reason as u32, 0, 0, code)
+            }
+            Verdict::Peer { ifindex } => {
+                maps.count(verdict.counter());
+                note(skb, 2, ifindex, 0, 0, bpf_redirect_peer(ifindex, 0) as i32)
+            }
+            Verdict::Redirect { ifindex } => {
+                maps.count(verdict.counter());
+                note(skb, 6, ifindex, 0, 0, bpf_redirect(ifindex, 0) as i32)
+            }
             Verdict::Neigh { ifindex } => {
+                maps.count(verdict.counter());
                 note(skb, 3, ifindex, 0, 0, bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32)
             }
             Verdict::Tunnel { ifindex, node, vni } => {
                 if !set_key(skb, &node, vni) {
                     return drop(skb, maps, hook, Counter::DropKernel);
                 }
+                maps.count(verdict.counter());
                 note(skb, 4, ifindex, node.0[3], vni, bpf_redirect(ifindex, 0) as i32)
             }
             Verdict::Key { node, vni } => {
                 if !set_key(skb, &node, vni) {
                     return drop(skb, maps, hook, Counter::DropKernel);
                 }
+                maps.count(verdict.counter());
                 note(skb, 5, 0, node.0[3], vni, NEXT)
             }
         }

@@ -225,12 +225,6 @@ impl Wire<Maps> for Xdp {
     }
 
     #[inline(always)]
-    fn len(&self) -> usize {
-        // SAFETY: the context is valid for the whole program.
-        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
-    }
-
-    #[inline(always)]
     fn push(&mut self) -> Option<()> {
         // SAFETY: the context is valid for the whole program; the helper checks the room.
         if unsafe { bpf_xdp_adjust_head(self.ctx, -(OUTER as i32)) } == 0 { Some(()) } else { None }

@@ -1,6 +1,6 @@
 //! A packet at an XDP hook, its linear part.
 
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_get_buff_len};
 use packet::{Buffer, checksum};
 
 use crate::access;
@@ -33,6 +33,12 @@ impl Xdp {
 }
 
 impl Buffer for Xdp {
+    #[inline(always)]
+    fn size(&self) -> usize {
+        // SAFETY: the context is valid for the whole program.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
     #[inline(always)]
     fn byte(&self, off: usize) -> Option<u8> {
         // SAFETY: in the packet.

@@ -17,6 +17,8 @@ pub struct Config {
     pub node_ips: Vec<IpAddr>,
     /// Interface that carries `node_ips`.
     pub uplink: String,
+    /// The network between the nodes carries pods' addresses: no tunnel to nodes that say the same.
+    pub native: bool,
     /// API server, `https://host:6443`.
     pub server_url: String,
     /// Fabric server, `https://host:6444`.

@@ -168,6 +168,7 @@ async fn start_network(context: Arc<Context>, shutdown: CancellationToken) {
         node_name: config.node_name.clone(),
         data_dir: config.data_dir.clone(),
         uplink: config.uplink.clone(),
+        native: config.native,
         node_ips: config.node_ips.clone(),
         pod_cidrs: Vec::new(),
         fabric_url: config.fabric_url.clone(),

@@ -26,6 +26,8 @@ const UNREADY_PERIOD: Duration = Duration::from_millis(500);
 const HEARTBEAT_SECONDS: i64 = 300;
 const RETRY: Duration = Duration::from_secs(1);
 /// Keeps pods away until the node is ready.
+/// Annotation by which other nodes know how this one's pods are reached.
+const ROUTING: &str = "gannet.io/routing";
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 /// The task `node`: registers, then keeps the status current until `shutdown`.
@@ -117,16 +119,22 @@ async fn register(context: &Context) -> Result<(), client::Error> {
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
+    let routing = if context.config.native { "native" } else { "vxlan" };
     let taint = Taint { key: NOT_READY.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
     let node = Node {
-        metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels.clone()),
+            annotations: Some([(ROUTING.to_owned(), routing.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
         spec: Some(NodeSpec { taints: Some(vec![taint]), ..NodeSpec::default() }),
         status: None,
     };
     match context.client.create(&node).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_already_exists() => {
-            let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+            let patch = Patch::Merge(json!({"metadata": {"labels": labels, "annotations": {ROUTING: routing}}}));
             context.client.patch::<Node>("", name, None, patch).await.map(drop)
         }
         Err(error) => Err(error),

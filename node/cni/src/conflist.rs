@@ -12,7 +12,7 @@ pub fn render(socket: &Path) -> String {
     let list = json!({
         "cniVersion": "1.0.0",
         "name": "gannet",
-        "plugins": [{"type": crate::PLUGIN, "agentSocket": socket, "capabilities": {"portMappings": true}}],
+        "plugins": [{"type": crate::PLUGIN, "agentSocket": socket, "capabilities": {"portMappings": true, "bandwidth": true}}],
     });
     format!("{list:#}\n")
 }

@@ -111,6 +111,8 @@ async fn ask(call: Invocation) -> Result<Option<Value>, Error> {
         pod_name: call.pod_name,
         pod_uid: call.pod_uid,
         port_mappings: call.port_mappings,
+        ingress_bits: call.bandwidth.ingress_rate,
+        egress_bits: call.bandwidth.egress_rate,
     };
     match call.command {
         Command::Add => {

@@ -28,6 +28,7 @@ pub(crate) struct Invocation {
     pub(crate) pod_name: String,
     pub(crate) pod_uid: String,
     pub(crate) port_mappings: Vec<PortMapping>,
+    pub(crate) bandwidth: Bandwidth,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +47,15 @@ struct Config {
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeConfig {
     port_mappings: Vec<Mapping>,
+    bandwidth: Bandwidth,
+}
+
+/// Bits a second, 0 for no limit. The bursts that runtimes add are no user's wish: the daemon knows better ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Bandwidth {
+    pub(crate) ingress_rate: u64,
+    pub(crate) egress_rate: u64,
 }
 
 /// The conventions spell the names as here; containerd passes those of its Go structs on, and Go's plugins read either.
@@ -121,5 +131,6 @@ pub(crate) fn parse(
         pod_name: arg("K8S_POD_NAME"),
         pod_uid: arg("K8S_POD_UID"),
         port_mappings: config.runtime_config.port_mappings.into_iter().map(PortMapping::from).collect(),
+        bandwidth: config.runtime_config.bandwidth,
     })
 }

@@ -41,6 +41,10 @@ fn a_call_is_read_from_environment_and_stdin() {
             pod_name: "web-1",
             pod_uid: "u-1",
             port_mappings: [],
+            bandwidth: Bandwidth {
+                ingress_rate: 0,
+                egress_rate: 0,
+            },
         }
     "#]]
     .assert_debug_eq(&call);
@@ -140,6 +144,7 @@ fn the_configuration_list_names_plugin_and_socket() {
             {
               "agentSocket": "/var/lib/gannet/agent.sock",
               "capabilities": {
+                "bandwidth": true,
                 "portMappings": true
               },
               "type": "gannet-cni"
@@ -162,4 +167,14 @@ fn host_ports_come_from_the_runtime() {
         .map(|one| format!("{}:{} -> {}/{}", one.host_ip, one.host_port, one.container_port, one.protocol))
         .collect();
     assert_eq!(lines, [":8080 -> 80/tcp", "127.0.0.1:53 -> 53/udp"]);
+}
+
+#[test]
+fn limits_come_from_the_runtime() {
+    let input = CONFIG.replace(
+        "}",
+        r#","runtimeConfig":{"bandwidth":{"ingressRate":10000000,"ingressBurst":4294967295,"egressRate":5000000,"egressBurst":4294967295}}}"#,
+    );
+    let call = request::parse(request::Command::Add, &environment(ADD), &input).unwrap();
+    assert_eq!((call.bandwidth.ingress_rate, call.bandwidth.egress_rate), (10_000_000, 5_000_000));
 }

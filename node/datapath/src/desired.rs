@@ -18,6 +18,8 @@ use crate::topology::{Family, Here, backend_key, choose};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     pub node_name: String,
+    /// The network between the nodes carries pods' addresses: no tunnel to nodes that say the same.
+    pub native: bool,
     /// Addresses of this node, the one that masquerades first.
     pub addresses: Vec<IpAddr>,
     /// Pod ranges of this node, as far as it knows them; the fabric's record of the node adds to them.
@@ -253,11 +255,18 @@ pub(crate) fn routes(state: &State, local: &Local) -> BTreeMap<RouteKey, RouteVa
         }
         // One tunnel carries both families: the receiver knows the sender by the outer address, and pods' MTU allows for one header.
         let Some(tunnel) = node.addresses.first().copied() else { continue };
+        // Without a tunnel the next hop is of the packet's own family.
+        let hop = |v4: bool| {
+            let hop = node.addresses.iter().copied().find(|ip| local.native && node.native && ip.is_ipv4() == v4);
+            hop.map_or((0, addr(tunnel)), |hop| (abi::ROUTE_NATIVE, addr(hop)))
+        };
         for net in &node.pod_cidrs {
-            put(*net, abi::ROUTE_OVERLAY, addr(tunnel));
+            let (native, hop) = hop(net.addr().is_ipv4());
+            put(*net, abi::ROUTE_OVERLAY | native, hop);
         }
         for ip in &node.addresses {
-            put(IpNet::from(*ip), abi::ROUTE_NODE, addr(tunnel));
+            let (native, hop) = hop(ip.is_ipv4());
+            put(IpNet::from(*ip), abi::ROUTE_NODE | native, hop);
         }
     }
     // What the node knows of itself stands above what others say.

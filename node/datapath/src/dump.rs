@@ -16,9 +16,10 @@ pub fn dump(tables: &Observed) -> String {
     };
     for (key, value) in &tables.routes {
         let to = prefix(*key).map_or_else(|| "?".to_owned(), |net| net.to_string());
-        match value.kind {
-            abi::ROUTE_OVERLAY => line(format_args!("route {to} overlay {}", ip(value.node))),
-            abi::ROUTE_NODE => line(format_args!("route {to} node {}", ip(value.node))),
+        let native = if value.kind & abi::ROUTE_NATIVE == 0 { "" } else { " native" };
+        match value.kind & !abi::ROUTE_NATIVE {
+            abi::ROUTE_OVERLAY => line(format_args!("route {to} overlay {}{native}", ip(value.node))),
+            abi::ROUTE_NODE => line(format_args!("route {to} node {}{native}", ip(value.node))),
             abi::ROUTE_LOCAL_PODS => line(format_args!("route {to} local pods")),
             abi::ROUTE_THIS_NODE => line(format_args!("route {to} this node")),
             abi::ROUTE_SERVICE_RANGE => line(format_args!("route {to} services")),

@@ -30,6 +30,8 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Empty if it has none.
     pub zone: String,
+    /// Needs no tunnel to and from nodes that need none either.
+    pub native: bool,
 }
 
 /// Name of a Service.
@@ -289,6 +291,7 @@ fn parse_node(node: &fabric::Node) -> Result<Node, Fault> {
         addresses: addresses("internal address", &node.internal_ips)?,
         pod_cidrs: prefixes("pod CIDR", &node.pod_cidrs)?,
         zone: node.zone.clone(),
+        native: node.native,
     })
 }
 

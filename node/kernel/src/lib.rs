@@ -12,5 +12,5 @@ pub mod netns;
 pub mod probe;
 pub mod sockets;
 pub mod sysctl;
-pub use bpf::{Attached, Datapath, LbMode, LoadBalancing, Options, PodLink, UplinkPath, UplinkXdp};
+pub use bpf::{Attached, Bandwidth, Datapath, LbMode, LoadBalancing, Options, PodLink, UplinkPath, UplinkXdp};
 pub use probe::{Missing, probe};

@@ -10,7 +10,8 @@ use abi::{
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, lpm_trie},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, lpm_trie},
+    util::nr_cpus,
 };
 use datapath::service_rows;
 use kernel::bpf::{Plain, Raw};
@@ -24,6 +25,7 @@ pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
     array(bpf, map::SLOTS, memory.slots.iter().map(|(i, id)| (*i, *id)))?;
     array(bpf, map::BACKENDS, memory.backends.iter().map(|(i, b)| (*i, *b)))?;
     array(bpf, map::SERVICES, service_rows::table(memory.services.iter().map(|(key, value)| (*key, *value))))?;
+    array(bpf, map::RATES, memory.rates.borrow().iter().map(|(i, rate)| (*i, *rate)))?;
     hash(bpf, map::PODS, &memory.pods)?;
     hash(bpf, map::VETHS, &memory.veths)?;
     let found = bpf.map_mut(map::ROUTES).context(map::ROUTES)?;
@@ -97,8 +99,21 @@ pub fn clear<K: Plain + Ord + 'static, V: Plain + 'static>(bpf: &mut Ebpf, name:
     Ok(())
 }
 
+/// The counters that are not zero, by number, summed over CPUs.
+pub fn counters(bpf: &Ebpf) -> Result<BTreeMap<u32, u64>> {
+    let map = PerCpuArray::<&MapData, u64>::try_from(bpf.map(map::COUNTERS).context(map::COUNTERS)?)?;
+    let sums = (0..abi::COUNTERS).map(|i| anyhow::Ok((i, map.get(&i, 0)?.iter().sum::<u64>())));
+    sums.filter(|sum| !matches!(sum, Ok((_, 0)))).collect()
+}
+
 /// Empties what the programs write.
 pub fn reset(bpf: &mut Ebpf) -> Result<()> {
+    let found = bpf.map_mut(map::COUNTERS).context(map::COUNTERS)?;
+    let mut counters = PerCpuArray::<&mut MapData, u64>::try_from(found)?;
+    for i in 0..abi::COUNTERS {
+        let zeroes = vec![0; nr_cpus().map_err(|(_, e)| e)?];
+        counters.set(i, PerCpuValues::try_from(zeroes)?, 0)?;
+    }
     let empty = packet::host::FlowMemory::new(packet::host::FLOW_BITS, 0).words();
     array(bpf, map::FLOWS, (0..).zip(empty.records))?;
     array(bpf, map::FLOW_STATES, (0..).zip(lines(&empty.states)))?;

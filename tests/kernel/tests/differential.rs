@@ -1,6 +1,8 @@
 //! The same packets on the same tables through `packet` on the host and through the object in the kernel: verdicts, bytes and
 //! records are equal, for every tcx program.
 
+use std::collections::BTreeMap;
+
 use abi::{AffinityKey, AffinityValue, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, map, program};
 use aya::Ebpf;
 use kernel_tests::{
@@ -8,12 +10,12 @@ use kernel_tests::{
     run, tables,
 };
 use packet::Verdict;
-use packet::host::{Dice, Memory, apply, guard_at_random, step, world};
+use packet::host::{Dice, Memory, apply, guard_at_random, limit, step, world};
 
-/// Seeds, and packets for each.
-const SEEDS: u64 = 16;
+/// Seeds, and packets for each: a million, and a hundred million in the long form.
+const SEEDS: u64 = 1_000;
 const PACKETS: u32 = 1_000;
-const LONG_SEEDS: u64 = 400;
+const LONG_SEEDS: u64 = 100_000;
 /// Another number of seeds, for a machine that is slow.
 const SEEDS_VARIABLE: &str = "GANNET_TEST_SEEDS";
 
@@ -46,16 +48,28 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
     assert_eq!(affinity, *memory.affinity.borrow(), "affinity {at}");
 }
 
+/// The counters are the same on both sides, and each packet is in exactly one of them.
+fn balance(bpf: &Ebpf, memory: &Memory, packets: u64, at: &str) {
+    let kernel = tables::counters(bpf).expect("COUNTERS reads");
+    let host: BTreeMap<u32, u64> = memory.counters.borrow().iter().map(|(counter, n)| (*counter as u32, *n)).collect();
+    assert_eq!(kernel, host, "counters {at}");
+    let verdicts: u64 = kernel.iter().filter(|(counter, _)| **counter != Counter::NewFlow as u32).map(|(_, n)| n).sum();
+    assert_eq!(verdicts, packets, "in = passed + dropped + redirected {at}");
+}
+
 #[test]
 fn host_and_kernel_agree_on_every_packet() {
     let mut bpf = open();
     let usual = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
     let seeds = std::env::var(SEEDS_VARIABLE).map_or(usual, |number| number.parse().expect("a number of seeds"));
-    let (mut seen, mut denied) = ([0_u32; 7], [0_u32; 2]);
+    let (mut seen, mut denied) = ([0_u32; 7], [0_u32; 3]);
     for seed in 0..seeds {
         let mut memory = world();
         // Other seeds for the choices, and other paces of time.
         memory.config = memory.config.map(|c| Config { seed: seed as u32, ..c });
+        if seed % 4 == 3 {
+            limit(&mut memory);
+        }
         tables::reset(&mut bpf).expect("the maps can be emptied");
         tables::fill(&mut bpf, &memory).expect("the maps take the tables");
         let mut dice = Dice(seed);
@@ -75,14 +89,16 @@ fn host_and_kernel_agree_on_every_packet() {
             seen[got.words[0] as usize] += 1;
             denied[0] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyIngress));
             denied[1] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyEgress));
-            if i % 50 == 0 {
+            if i % 250 == 0 {
                 compare(&bpf, &memory, &at);
             }
+            denied[2] += u32::from(verdict == Verdict::Drop(Counter::DropBandwidth));
         }
         compare(&bpf, &memory, &format!("after seed {seed}"));
+        balance(&bpf, &memory, u64::from(PACKETS), &format!("after seed {seed}"));
     }
     println!("denied: {denied:?}");
-    assert!(denied.iter().all(|n| u64::from(*n) > 2 * seeds), "policies deny in and out: {denied:?}");
+    assert!(denied.iter().all(|n| u64::from(*n) > 2 * seeds), "policies deny in and out, and limits: {denied:?}");
     println!("pass, drop, peer, neigh, tunnel, key, redirect: {seen:?}");
     assert!(seen.iter().all(|n| u64::from(*n) > 2 * seeds), "every verdict is met often: {seen:?}");
 }

@@ -85,10 +85,10 @@ impl Node {
         self.memory.veths.clear();
         for (seat, ips) in self.attached.values() {
             let of = |v4: bool| ips.iter().find(|ip| ip.is_ipv4() == v4).map_or(Addr::ANY, |ip| datapath::addr(*ip));
-            let veth = VethValue { addr4: of(true), addr6: of(false), mac: MAC, pad: [0; 2], seat: *seat };
+            let veth = VethValue { addr4: of(true), addr6: of(false), mac: MAC, pad: [0; 2], seat: *seat, limits: 0 };
             self.memory.veths.insert(100 + seat, veth);
             for ip in ips {
-                let pod = PodValue { ifindex: 100 + seat, mac: MAC, host_mac: MAC, seat: *seat };
+                let pod = PodValue { ifindex: 100 + seat, mac: MAC, host_mac: MAC, seat: *seat, limits: 0 };
                 self.memory.pods.insert(datapath::addr(*ip), pod);
             }
         }

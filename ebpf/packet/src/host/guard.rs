@@ -1,8 +1,9 @@
 //! Policies for the pods of [`super::world`].
 
 use abi::{
-    Addr, Be16, DIRECTION_EGRESS, DIRECTION_INGRESS, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IdentityKey, RULE_ALLOW,
-    RULE_ANY_PORT, RULE_ANY_PROTOCOL, RULE_DENY, RULE_ONE_PORT, RuleKey, SEAT_EGRESS, SEAT_INGRESS, SeatValue, bank,
+    Addr, Be16, DIRECTION_EGRESS, DIRECTION_INGRESS, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IdentityKey, LIMIT_EGRESS,
+    LIMIT_INGRESS, RATE_SCALE_BITS, RULE_ALLOW, RULE_ANY_PORT, RULE_ANY_PROTOCOL, RULE_DENY, RULE_ONE_PORT, Rate,
+    RuleKey, SEAT_EGRESS, SEAT_INGRESS, SeatValue, bank, rate_index,
 };
 
 use super::{Dice, Memory, v4, v6};
@@ -89,4 +90,18 @@ pub fn guard_at_random(m: &mut Memory, dice: &mut Dice) {
     let flags = [0, SEAT_INGRESS, SEAT_EGRESS, SEAT_INGRESS | SEAT_EGRESS];
     let seats = [(2, dice.pick(&flags), two.as_slice()), (3, dice.pick(&flags), three.as_slice())];
     guard(m, &classes, &seats);
+}
+
+/// Limits the bandwidth of the pod on seat 3 to so little that generated traffic goes beyond it.
+pub fn limit(m: &mut Memory) {
+    for egress in [false, true] {
+        let rate = Rate { burst: 2_000_000_000 << RATE_SCALE_BITS, ..Rate::of_bits(1_000) };
+        m.rates.borrow_mut().insert(rate_index(3, egress), rate);
+    }
+    for pod in m.pods.values_mut().filter(|pod| pod.seat == 3) {
+        pod.limits = LIMIT_INGRESS | LIMIT_EGRESS;
+    }
+    for veth in m.veths.values_mut().filter(|veth| veth.seat == 3) {
+        veth.limits = LIMIT_INGRESS | LIMIT_EGRESS;
+    }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use abi::{
     Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
-    IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey,
-    ServiceValue, Source, SourceKey, VethValue, flow::FLOW_BITS_MIN,
+    IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, Rate, RouteKey, RouteValue, RuleKey, SeatValue,
+    ServiceKey, ServiceValue, Source, SourceKey, VethValue, flow::FLOW_BITS_MIN,
 };
 
 use super::table::{FlowMemory, Line};
@@ -30,6 +30,10 @@ impl Frame {
 }
 
 impl Buffer for Frame {
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
     fn byte(&self, off: usize) -> Option<u8> {
         self.0.get(off).copied()
     }
@@ -92,6 +96,7 @@ pub struct Memory {
     pub veths: BTreeMap<u32, VethValue>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
     pub sources: BTreeSet<SourceKey>,
+    pub rates: RefCell<BTreeMap<u32, Rate>>,
     pub generation: u32,
     pub seats: BTreeMap<u32, SeatValue>,
     pub identities: BTreeMap<IdentityKey, u32>,
@@ -148,6 +153,7 @@ impl Default for Memory {
             veths: BTreeMap::new(),
             routes: BTreeMap::new(),
             sources: BTreeSet::new(),
+            rates: RefCell::default(),
             generation: 0,
             seats: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -263,6 +269,21 @@ impl Tables for Memory {
     fn route(&self, addr: &Addr, value: &mut RouteValue) -> bool {
         let matching = self.routes.iter().filter(|(key, _)| contains(key, addr));
         fill(value, matching.max_by_key(|(key, _)| key.prefix_len).map(|(_, route)| *route))
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::from(self.now_s.get()) * 1_000_000_000
+    }
+
+    fn rate(&self, index: u32, value: &mut Rate) -> bool {
+        fill(value, self.rates.borrow().get(&index).copied())
+    }
+
+    fn set_full(&self, index: u32, before: u64, after: u64) -> bool {
+        let mut rates = self.rates.borrow_mut();
+        let Some(rate) = rates.get_mut(&index).filter(|rate| rate.full == before) else { return false };
+        rate.full = after;
+        true
     }
 
     fn generation(&self) -> u32 {

@@ -12,7 +12,7 @@ mod world;
 
 pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
 pub use frame::{Fragment, Spec, check, icmp_error};
-pub use guard::{Rule, guard, guard_at_random};
+pub use guard::{Rule, guard, guard_at_random, limit};
 pub use memory::{Frame, Memory};
 pub use table::{FlowMemory, FlowWords, Line};
 pub use traffic::{Dice, Hook, Step, apply, step};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use abi::{Addr, FlowKey, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
 
 use super::{Fragment, Frame, Memory, Spec, VNI, icmp_error, pod_mac};
-use crate::{Scratch, Verdict, pipeline};
+use crate::{Scratch, Tables as _, Verdict, pipeline};
 
 /// A seeded source of numbers (SplitMix64).
 #[derive(Clone, Debug)]
@@ -54,24 +54,28 @@ pub struct Step {
     pub now_s: u32,
 }
 
-/// Runs a step on the host; the frame is rewritten in place.
+/// Runs a step on the host, and counts it as the hook does; the frame is rewritten in place.
 pub fn apply(m: &Memory, step: &mut Step) -> Verdict {
     m.now_s.set(step.now_s);
     let (b, s) = (&mut step.frame, &mut Scratch::default());
-    match step.hook {
+    let verdict = match step.hook {
         Hook::FromPod { ifindex } => pipeline::from_pod(b, m, s, ifindex),
         Hook::ToPod => pipeline::to_pod(b, m, s),
         Hook::FromUplink => pipeline::from_uplink(b, m, s),
         Hook::ToUplink => pipeline::to_uplink(b, m, s),
         Hook::FromOverlay { node, vni } => pipeline::from_overlay(b, m, s, &node, vni),
         Hook::ToOverlay => pipeline::to_overlay(b, m, s),
-    }
+    };
+    m.count(verdict.counter());
+    verdict
 }
 
 /// The addresses of [`super::world`], by what they are to it.
 struct Addresses {
     local: &'static [&'static str],
     remote: &'static [&'static str],
+    /// Other nodes' that need no tunnel.
+    native: &'static [&'static str],
     outside: &'static [&'static str],
     service: &'static [&'static str],
     node: &'static [&'static str],
@@ -81,6 +85,7 @@ struct Addresses {
 const FOUR: Addresses = Addresses {
     local: &["10.244.1.2", "10.244.1.3"],
     remote: &["10.244.2.5", "10.244.3.7", "192.0.2.2", "192.0.2.3"],
+    native: &["10.244.4.5", "192.0.2.4"],
     outside: &["203.0.113.9", "198.51.100.99", "8.8.4.4"],
     service: &[
         "10.96.0.1",
@@ -93,6 +98,7 @@ const FOUR: Addresses = Addresses {
         "10.96.0.25",
         "10.96.0.26",
         "10.96.0.27",
+        "10.96.0.29",
         "10.96.9.9",
         "198.51.100.7",
         "198.51.100.8",
@@ -103,23 +109,24 @@ const FOUR: Addresses = Addresses {
 const SIX: Addresses = Addresses {
     local: &["fd00:1::2", "fd00:1::3"],
     remote: &["fd00:2::5", "2001:db8::2"],
+    native: &["fd00:4::5", "2001:db8::4"],
     outside: &["2001:db8:ffff::9", "2001:db8:ffff::a"],
     service: &["fd00:96::14", "fd00:96::ff"],
     node: &["2001:db8::1"],
     odd: &["fd00:1::99", "ff02::1", "::"],
 };
-const PORTS: [u16; 12] = [80, 53, 443, 8080, 6443, 9000, 30080, 30081, 30082, 30086, 40_001, 4789];
+const PORTS: [u16; 13] = [80, 53, 443, 8080, 6443, 9000, 30080, 30081, 30082, 30083, 30086, 40_001, 4789];
 
 /// Draws the next packet for a node in state `m`.
 pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
-    let hook = match dice.below(14) {
+    let hook = match dice.below(15) {
         0..=4 => Hook::FromPod { ifindex: dice.pick(&[12, 13]) },
         5..=7 => Hook::FromUplink,
         8..=9 => Hook::FromOverlay {
             node: super::v4(dice.pick(&["192.0.2.2", "192.0.2.2", "192.0.2.3"])),
             vni: if dice.once_in(8) { VNI + 1 } else { VNI },
         },
-        10 => dice.pick(&[Hook::ToPod, Hook::ToOverlay]),
+        10..=11 => dice.pick(&[Hook::ToPod, Hook::ToOverlay]),
         _ => Hook::ToUplink,
     };
     let mut bytes = if dice.once_in(2) { follow(m, dice) } else { None }.unwrap_or_else(|| fresh(dice, hook));
@@ -177,25 +184,25 @@ fn ip(addr: &Addr) -> IpAddr {
 /// A packet of a flow that need not exist.
 pub(super) fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     let six = dice.once_in(4);
-    let Addresses { local, remote, outside, service, node, odd } = if six { SIX } else { FOUR };
+    let Addresses { local, remote, native, outside, service, node, odd } = if six { SIX } else { FOUR };
     let src = match hook {
         Hook::FromPod { ifindex } if !dice.once_in(20) => local[ifindex as usize - 12],
+        Hook::FromUplink if dice.once_in(20) => dice.pick(&[local[0], remote[0], native[0], native[1], service[0]]),
         Hook::FromPod { .. } | Hook::FromUplink => dice.pick(outside),
         Hook::FromOverlay { .. } => dice.pick(remote),
         Hook::ToPod | Hook::ToOverlay => dice.pick(node),
         Hook::ToUplink if dice.once_in(2) => dice.pick(node),
         Hook::ToUplink => dice.pick(local),
     };
-    let dst = match dice.below(12) {
-        0..=6 if hook == Hook::ToUplink => dice.pick(service),
-        0..=7 if hook == Hook::ToOverlay => dice.pick(remote),
-        0..=7 if hook == Hook::ToPod => dice.pick(local),
-        0..=1 => dice.pick(local),
-        2 => dice.pick(remote),
-        3..=4 => dice.pick(outside),
-        5..=8 => dice.pick(service),
-        9..=10 => dice.pick(node),
-        _ => dice.pick(odd),
+    let dst = match (hook, dice.below(12)) {
+        (Hook::ToOverlay, 0..=4) => dice.pick(remote),
+        (Hook::ToUplink, 0..=6) | (_, 5..=8) => dice.pick(service),
+        (Hook::ToPod, 0..=7) | (_, 0..=1) => dice.pick(local),
+        (_, 2) if dice.once_in(2) => dice.pick(native),
+        (_, 2) => dice.pick(remote),
+        (_, 3..=4) => dice.pick(outside),
+        (_, 9..=10) => dice.pick(node),
+        (_, _) => dice.pick(odd),
     };
     let icmp = if six { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
     let proto = dice.pick(&[IPPROTO_TCP, IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDP, icmp, IPPROTO_SCTP, 47]);
@@ -235,6 +242,19 @@ fn vary(dice: &mut Dice, spec: &mut Spec) {
 pub(super) fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
     if dice.once_in(15) {
         bytes.truncate(14 + dice.below(bytes.len().saturating_sub(13).max(1)));
+    }
+    if dice.once_in(40) && bytes.len() > 14 {
+        // A tag that nobody took off (IEEE 802.1Q).
+        let tag = [0x81, 0, 0, dice.below(8) as u8];
+        bytes.splice(12..12, tag);
+    }
+    if dice.once_in(40) {
+        // Padding after the packet's own end.
+        bytes.resize(bytes.len() + dice.below(20), 0x50);
+    }
+    if dice.once_in(30) && bytes.len() > 20 {
+        // A length that is not the frame's.
+        bytes[16..18].copy_from_slice(&(dice.below(90) as u16).to_be_bytes());
     }
     if dice.once_in(15) && !bytes.is_empty() {
         let at = dice.below(bytes.len().min(80));

@@ -68,6 +68,10 @@ pub fn tunnel(dice: &mut Dice, inner: &[u8]) -> Vec<u8> {
 }
 
 impl Buffer for Cable {
+    fn size(&self) -> usize {
+        self.frame.0.len()
+    }
+
     fn byte(&self, off: usize) -> Option<u8> {
         self.frame.byte(self.from + off)
     }
@@ -102,10 +106,6 @@ impl<T: Tables> Steps<T> for Cable {}
 impl<T: Tables> Wire<T> for Cable {
     fn view(&mut self, from: usize) {
         self.from = from;
-    }
-
-    fn len(&self) -> usize {
-        self.frame.0.len()
     }
 
     fn push(&mut self) -> Option<()> {

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use abi::{
     Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, PodValue,
-    ROUTE_LOCAL_PODS, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteKey, RouteValue,
-    SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL, SERVICE_MAGLEV, SERVICE_RANDOM, SERVICE_RANGES,
-    ServiceKey, ServiceValue, Source, SourceKey, VethValue,
+    ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteKey,
+    RouteValue, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL, SERVICE_MAGLEV, SERVICE_RANDOM,
+    SERVICE_RANGES, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 
 use super::{FlowMemory, Memory};
@@ -59,9 +59,10 @@ pub fn world() -> Memory {
     m.now_s.set(1_000);
     for n in [2, 3] {
         let (addr4, addr6) = (addr(&format!("10.244.1.{n}")), addr(&format!("fd00:1::{n}")));
-        let pod = PodValue { ifindex: 10 + n, mac: pod_mac(n), host_mac: [0x0e, 0, 0, 0, 1, n as u8], seat: n };
+        let pod =
+            PodValue { ifindex: 10 + n, mac: pod_mac(n), host_mac: [0x0e, 0, 0, 0, 1, n as u8], seat: n, limits: 0 };
         m.pods.extend([(addr4, pod), (addr6, pod)]);
-        m.veths.insert(10 + n, VethValue { addr4, addr6, mac: pod_mac(n), pad: [0; 2], seat: n });
+        m.veths.insert(10 + n, VethValue { addr4, addr6, mac: pod_mac(n), pad: [0; 2], seat: n, limits: 0 });
     }
     for (prefix, len, kind, node) in [
         ("10.244.1.0", 24, ROUTE_LOCAL_PODS, ""),
@@ -71,6 +72,10 @@ pub fn world() -> Memory {
         ("169.254.1.1", 32, ROUTE_THIS_NODE, ""),
         ("192.0.2.2", 32, ROUTE_NODE, "192.0.2.2"),
         ("192.0.2.3", 32, ROUTE_NODE, "192.0.2.3"),
+        ("10.244.4.0", 24, ROUTE_OVERLAY | ROUTE_NATIVE, "192.0.2.4"),
+        ("192.0.2.4", 32, ROUTE_NODE | ROUTE_NATIVE, "192.0.2.4"),
+        ("fd00:4::", 64, ROUTE_OVERLAY | ROUTE_NATIVE, "192.0.2.4"),
+        ("2001:db8::4", 128, ROUTE_NODE | ROUTE_NATIVE, "192.0.2.4"),
         ("10.96.0.0", 16, ROUTE_SERVICE_RANGE, ""),
         ("fd00:1::", 64, ROUTE_LOCAL_PODS, ""),
         ("fd00:2::", 64, ROUTE_OVERLAY, "192.0.2.2"),
@@ -89,6 +94,8 @@ pub fn world() -> Memory {
 fn services(m: &mut Memory) {
     let (tcp, udp) = (IPPROTO_TCP, IPPROTO_UDP);
     let web = ["10.244.1.2:8080", "10.244.1.3:8080", "10.244.2.5:8080"];
+    // The third node is reached without a tunnel.
+    let native = ["10.244.1.2:8080", "10.244.4.5:8080", "192.0.2.4:9000"];
     let web6 = ["[fd00:1::2]:8080", "[fd00:2::5]:8080"];
     serve(m, "10.96.0.1", 443, tcp, SCOPE_CLUSTER, &["192.0.2.1:6443", "192.0.2.2:6443"], 0, 0);
     serve(m, "10.96.0.10", 53, udp, SCOPE_CLUSTER, &["169.254.1.1:53"], 0, 0);
@@ -98,6 +105,9 @@ fn services(m: &mut Memory) {
     serve(m, "", 30080, udp, SCOPE_NODE_PORT, &web, 0, 0);
     serve(m, "", 30081, tcp, SCOPE_NODE_PORT, &["10.244.1.3:8080"], 0, SERVICE_LOCAL);
     serve(m, "", 30082, tcp, SCOPE_NODE_PORT, &["192.0.2.1:9000", "203.0.113.9:9000"], 0, 0);
+    serve(m, "10.96.0.29", 80, udp, SCOPE_CLUSTER, &native, 0, 0);
+    serve(m, "10.96.0.29", 80, tcp, SCOPE_CLUSTER, &native, 0, 0);
+    serve(m, "", 30083, tcp, SCOPE_NODE_PORT, &native, 0, 0);
     serve(m, "10.96.0.21", 80, tcp, SCOPE_CLUSTER, &[], 0, 0);
     serve(m, "10.96.0.22", 80, udp, SCOPE_CLUSTER, &web, 60, 0);
     serve(m, "10.96.0.23", 80, tcp, SCOPE_CLUSTER, &["203.0.113.9:9000"], 0, 0);

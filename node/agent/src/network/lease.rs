@@ -53,6 +53,18 @@ pub struct Lease {
     /// Where the kernel's tables have the pod's policy.
     #[serde(default)]
     pub seat: u32,
+    /// Most that the pod receives and sends, bits a second; 0: no limit.
+    #[serde(default)]
+    pub ingress_bits: u64,
+    #[serde(default)]
+    pub egress_bits: u64,
+}
+
+impl Lease {
+    /// The limits as the kernel's tables take them.
+    pub fn bandwidth(&self) -> kernel::Bandwidth {
+        kernel::Bandwidth { ingress: self.ingress_bits, egress: self.egress_bits }
+    }
 }
 
 impl Leases {
@@ -92,6 +104,8 @@ impl Leases {
                 pod: String::new(),
                 host_ports: Vec::new(),
                 seat: *seat,
+                ingress_bits: 0,
+                egress_bits: 0,
             });
             let same = lease.ips.len() == addresses.len() && lease.ips.iter().all(|ip| addresses.contains(ip));
             if !same {

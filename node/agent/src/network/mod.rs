@@ -46,6 +46,8 @@ pub struct NetworkConfig {
     pub data_dir: PathBuf,
     /// Interface that carries `node_ips`.
     pub uplink: String,
+    /// Reach the pods of nodes that say the same without a tunnel.
+    pub native: bool,
     /// At most one of each family; tunnels end at the first.
     pub node_ips: Vec<IpAddr>,
     /// The node's pod ranges if they are known already; else [`Network::set_pod_cidrs`] says them.

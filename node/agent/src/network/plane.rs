@@ -68,6 +68,7 @@ impl Plane {
             netns: PathBuf::from("/proc/self/ns/net"),
             uplink: config.uplink.clone(),
             node_ips: config.node_ips.clone(),
+            native: config.native,
             gateways: config.gateways(),
             load_balancing: config.load_balancing,
         })?;
@@ -81,6 +82,7 @@ impl Plane {
         let guard = Guard::open(&datapath, &leases, &config.data_dir)?;
         let local = Local {
             node_name: config.node_name.clone(),
+            native: config.native,
             addresses: config.node_ips.clone(),
             pod_cidrs: Vec::new(),
             service_cidrs: config.service_cidrs.clone(),
@@ -260,7 +262,15 @@ impl Plane {
                 let seat = leases.free_seat().ok_or(Error::Seats)?;
                 let taken = self.pools.iter_mut().map(|pool| pool.take(|ip| leases.uses(ip)));
                 let ips = taken.collect::<Result<_, _>>()?;
-                let lease = Lease { ips, container_id: request.container_id.clone(), pod, host_ports, seat };
+                let lease = Lease {
+                    ips,
+                    container_id: request.container_id.clone(),
+                    pod,
+                    host_ports,
+                    seat,
+                    ingress_bits: request.ingress_bits,
+                    egress_bits: request.egress_bits,
+                };
                 self.leases.last = self.pools.iter().filter_map(Pool::last).collect();
                 self.leases.pods.insert(name.clone(), lease.clone());
                 self.leases.save(&self.lease_file)?;
@@ -357,6 +367,7 @@ fn pod_link(name: &str, request: &AttachRequest, lease: &Lease) -> PodLink {
         ifname: ifname.to_owned(),
         addresses: lease.ips.clone(),
         seat: lease.seat,
+        bandwidth: lease.bandwidth(),
     }
 }
 

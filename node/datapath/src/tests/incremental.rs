@@ -29,6 +29,7 @@ fn event() -> impl Strategy<Value = Event> {
         let nodes = vec![Node {
             name: name.into(),
             zone: format!("z{}", address % 2),
+            native: address == 3,
             internal_ips: vec![format!("10.0.0.{address}")],
             pod_cidrs: vec![format!("10.244.{address}.0/24")],
         }];

@@ -18,6 +18,7 @@ use crate::{Dns, Local, Observed, State, compile, diff, dump};
 /// The node that all scenarios look at: `a`, 10.0.0.1, pods 10.244.0.0/24.
 pub fn local() -> Local {
     Local {
+        native: false,
         node_name: "a".into(),
         addresses: vec![ip("10.0.0.1")],
         pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
@@ -123,6 +124,7 @@ pub fn parse(text: &str) -> Vec<Delta> {
             ["delete", "node", name] => delta.deleted_nodes.push((*name).into()),
             ["node", name, addresses, cidrs @ ..] => delta.nodes.push(Node {
                 zone: cidrs.iter().find_map(|word| word.strip_prefix("zone=")).unwrap_or_default().into(),
+                native: false,
                 name: (*name).into(),
                 internal_ips: addresses.split(',').map(str::to_owned).collect(),
                 pod_cidrs: cidrs.iter().filter(|s| !s.starts_with("zone=")).map(|s| (*s).to_owned()).collect(),

@@ -34,7 +34,7 @@ delete node c
 node d 10.0.0.4
 ",
         expect![[r#"
-            route fd01:1::/64 overlay fd00::2
+            route fd01:1::/64 overlay 10.0.0.2
             route 10.96.0.0/16 services
             route 10.244.0.0/24 local pods
             route 10.244.1.0/24 overlay 10.0.0.2
@@ -42,7 +42,7 @@ node d 10.0.0.4
             route 169.254.1.1/32 this node
             route 10.0.0.2/32 node 10.0.0.2
             route 10.0.0.4/32 node 10.0.0.4
-            route fd00::2/128 node fd00::2
+            route fd00::2/128 node 10.0.0.2
             service 10.96.0.10:53/TCP cluster -> 169.254.1.1:53 here
             service 10.96.0.10:53/UDP cluster -> 169.254.1.1:53 here
         "#]],

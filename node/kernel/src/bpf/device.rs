@@ -42,10 +42,11 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
     let uplink = netlink.link(&options.uplink)?;
     // Tunnels end at nodes' first addresses.
     let outer_v6 = options.node_ips.first().is_some_and(IpAddr::is_ipv6);
-    let pod_mtu = uplink.mtu.saturating_sub(if outer_v6 { OVERLAY_BYTES_V6 } else { OVERLAY_BYTES_V4 });
-    if pod_mtu < POD_MTU_MIN {
+    let overlay_mtu = uplink.mtu.saturating_sub(if outer_v6 { OVERLAY_BYTES_V6 } else { OVERLAY_BYTES_V4 });
+    if overlay_mtu < POD_MTU_MIN {
         return Err(Error::Mtu { name: uplink.name, mtu: uplink.mtu });
     }
+    let pod_mtu = if options.native { uplink.mtu } else { overlay_mtu };
     netlink.set_up("lo")?;
     for gateway in &options.gateways {
         netlink.add_address("lo", IpNet::from(*gateway))?;
@@ -57,8 +58,8 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
         None => netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), None)?,
     }
     let overlay = netlink.link(OVERLAY)?;
-    if overlay.mtu != pod_mtu {
-        netlink.set_mtu(OVERLAY, pod_mtu)?;
+    if overlay.mtu != overlay_mtu {
+        netlink.set_mtu(OVERLAY, overlay_mtu)?;
     }
     netlink.set_arp_off(OVERLAY)?;
     sysctl::write_here(&[
@@ -106,6 +107,7 @@ impl Devices {
             snat_max: self.snat.1,
             uplink_mac: mac,
             lb_mode: options.load_balancing.mode.number(),
+            overlay_mtu: if options.native { self.overlay.mtu } else { 0 },
             node_cookie: self.cookie,
             events_per_s: EVENTS_PER_S,
             seed: if before.seed == 0 { fresh } else { before.seed },

@@ -25,14 +25,13 @@ use std::{fs, io};
 
 use abi::{RouteKey, RouteValue, map};
 use datapath::{Observed, Plan, Step};
-use ipnet::IpNet;
 
 pub use balancer::{Balancer, BalancerTables, Room, balancer_now_s, remove_balancer};
 pub use device::{OVERLAY, SNAT_FIRST, remove};
 pub use events::{Events, event_of};
 pub use links::{PinnedLink, XdpMode};
 pub use mapped::Mapped;
-pub use pod::{Attached, PodLink};
+pub use pod::{Attached, Bandwidth, PodLink};
 pub use seen::{MapFill, ProgramUse, Seen, namespaces, now_s};
 pub use services::Services;
 pub use table::{Plain, Raw};
@@ -106,6 +105,8 @@ pub struct Options {
     pub uplink: String,
     /// Addresses of the node on the uplink; the first of a family masquerades, the first of all is the tunnels' end.
     pub node_ips: Vec<IpAddr>,
+    /// Pods of nodes that say the same are reached without a tunnel, and pods have the uplink's MTU.
+    pub native: bool,
     /// Addresses on `lo`, at most one of each family, that pods have as gateway and where the node's DNS listens.
     pub gateways: Vec<IpAddr>,
     pub load_balancing: LoadBalancing,
@@ -129,8 +130,12 @@ pub struct Datapath {
     sources: Table<abi::SourceKey, u32>,
     pods: Table<abi::Addr, abi::PodValue>,
     veths: Table<u32, abi::VethValue>,
+    rates: Table<u32, abi::Rate>,
     policy: policy::Tables,
 }
+
+/// Pods of a node that is reached without a tunnel.
+const NATIVE_PODS: u32 = abi::ROUTE_OVERLAY | abi::ROUTE_NATIVE;
 
 impl Datapath {
     /// Opens the data plane: mounts the pin folder, makes the devices, loads the programs and brings every attachment
@@ -164,6 +169,7 @@ impl Datapath {
             sources: Table::new(map::SOURCES, object::open_map(&pins, map::SOURCES)?),
             pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
             veths: Table::new(map::VETHS, object::open_map(&pins, map::VETHS)?),
+            rates: Table::new(map::RATES, object::open_map(&pins, map::RATES)?),
             policy: policy::Tables::open(&pins)?,
             object,
             netlink,
@@ -262,44 +268,56 @@ impl Datapath {
         }
     }
 
-    /// The node's own stack reaches other nodes' pods by the same overlay.
+    /// Writes a route, and the stack's own beside it.
     fn put_route(&self, key: &RouteKey, value: &RouteValue) -> Result<(), Error> {
-        let before = self.routes.get(key)?;
+        let before = self.routes.get(key)?.and_then(|old| self.stack_route(key, &old));
         self.routes.put(key, value)?;
-        match datapath::prefix(*key) {
-            Some(to) if value.kind == abi::ROUTE_OVERLAY => Ok(self.netlink.replace_route(&self.overlay_route(to))?),
-            Some(to) if before.is_some_and(|old| old.kind == abi::ROUTE_OVERLAY) => {
-                Ok(self.netlink.delete_route(&self.overlay_route(to))?)
-            }
-            Some(_) | None => Ok(()),
+        let after = self.stack_route(key, value);
+        if let Some(old) = before.filter(|old| after.as_ref().is_none_or(|new| new.dev != old.dev)) {
+            self.netlink.delete_route(&old)?;
         }
+        after.map_or(Ok(()), |route| self.route_stack(&route))
     }
 
     fn delete_route(&self, key: &RouteKey) -> Result<(), Error> {
-        let before = self.routes.get(key)?;
+        let before = self.routes.get(key)?.and_then(|old| self.stack_route(key, &old));
         self.routes.remove(key)?;
-        match datapath::prefix(*key) {
-            Some(to) if before.is_some_and(|old| old.kind == abi::ROUTE_OVERLAY) => {
-                Ok(self.netlink.delete_route(&self.overlay_route(to))?)
-            }
-            Some(_) | None => Ok(()),
-        }
+        before.map_or(Ok(()), |route| Ok(self.netlink.delete_route(&route)?))
     }
 
     /// Routes of the stack that the table has but the namespace lost.
     fn restore_routes(&self) -> Result<(), Error> {
         let standing = self.netlink.routes()?;
         for (key, value) in self.routes.entries()? {
-            let Some(to) = datapath::prefix(key).filter(|_| value.kind == abi::ROUTE_OVERLAY) else { continue };
-            if !standing.iter().any(|route| route.to == to && route.dev == OVERLAY) {
-                self.netlink.replace_route(&self.overlay_route(to))?;
+            let Some(wanted) = self.stack_route(&key, &value) else { continue };
+            if !standing.iter().any(|route| route.to == wanted.to && route.dev == wanted.dev) {
+                self.route_stack(&wanted)?;
             }
         }
         Ok(())
     }
 
-    fn overlay_route(&self, to: IpNet) -> netlink::Route {
-        netlink::Route { source: self.source(to.addr()), ..netlink::Route::on_link(to, OVERLAY) }
+    /// A node that is not on the uplink's own link is behind routers, which then know its pods' range: the default route leads there.
+    fn route_stack(&self, route: &netlink::Route) -> Result<(), Error> {
+        match self.netlink.replace_route(route) {
+            Err(e) if route.via.is_some() && e.errno() == Some(nix::libc::ENETUNREACH) => {
+                tracing::debug!(to = %route.to, via = ?route.via, "the next hop is not on the link");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The route by which the node's own stack reaches what the table's leads to: other nodes' pods by the overlay, or by their node
+    /// where no tunnel is needed; virtual addresses by the overlay's device, whose program translates them.
+    fn stack_route(&self, key: &RouteKey, value: &RouteValue) -> Option<netlink::Route> {
+        let to = datapath::prefix(*key)?;
+        let route = match value.kind {
+            abi::ROUTE_OVERLAY | abi::ROUTE_SERVICE_RANGE => netlink::Route::on_link(to, OVERLAY),
+            NATIVE_PODS => netlink::Route::through(to, datapath::ip(value.node), &self.options.uplink),
+            _ => return None,
+        };
+        Some(netlink::Route { source: self.source(to.addr()), ..route })
     }
 
     /// The node's own address of the destination's family.

@@ -19,7 +19,7 @@ pub type Line = [u64; flow::FLOW_LINE as usize];
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 22] = [
+pub const SHAPES: [Shape; 23] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, 4, size_of::<abi::service::ServiceRow>(), abi::service::SERVICE_ROWS),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -42,6 +42,7 @@ pub const SHAPES: [Shape; 22] = [
     (map::IDENTITIES, size_of::<abi::IdentityKey>(), 4, abi::MAX_IDENTITIES),
     (map::RULES, size_of::<abi::RuleKey>(), 4, abi::MAX_RULES),
     (map::CONNECTIONS, size_of::<abi::FlowKey>(), size_of::<abi::Connection>(), abi::MAX_CONNECTIONS),
+    (map::RATES, size_of::<u32>(), size_of::<abi::Rate>(), abi::MAX_RATES),
 ];
 
 /// Loaded programs and the descriptors of their maps.

@@ -32,6 +32,24 @@ pub struct PodLink {
     pub addresses: Vec<IpAddr>,
     /// Where the pod's policy stands; not 0, below `abi::MAX_PODS`, no other pod's.
     pub seat: u32,
+    pub bandwidth: Bandwidth,
+}
+
+/// Limits in bits a second, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Of what the pod receives.
+    pub ingress: u64,
+    /// Of what the pod sends.
+    pub egress: u64,
+}
+
+impl Bandwidth {
+    /// `LIMIT_*` bits.
+    fn bits(self) -> u32 {
+        let ingress = if self.ingress == 0 { 0 } else { abi::LIMIT_INGRESS };
+        ingress | if self.egress == 0 { 0 } else { abi::LIMIT_EGRESS }
+    }
 }
 
 /// An attached pod.
@@ -113,6 +131,9 @@ impl Datapath {
         })?;
         let host = self.netlink.link(name)?;
         netns::run_in(&self.options.netns, || self.attach_programs(name, host.index))??;
+        for (egress, limit) in [(false, pod.bandwidth.ingress), (true, pod.bandwidth.egress)] {
+            self.rates.put(&abi::rate_index(pod.seat, egress), &abi::Rate::of_bits(limit))?;
+        }
         self.veths.put(&host.index, &veth_value(pod, pod_mac))?;
         sysctl::write_in(
             &self.options.netns,
@@ -256,7 +277,7 @@ pub(super) fn mac_of(name: &str, side: u8) -> Mac {
 }
 
 pub(super) fn pod_value(pod: &PodLink, host: &Link, pod_mac: Mac) -> PodValue {
-    PodValue { ifindex: host.index, mac: pod_mac.0, host_mac: host.mac.0, seat: pod.seat }
+    PodValue { ifindex: host.index, mac: pod_mac.0, host_mac: host.mac.0, seat: pod.seat, limits: pod.bandwidth.bits() }
 }
 
 pub(super) fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
@@ -264,5 +285,12 @@ pub(super) fn veth_value(pod: &PodLink, mac: Mac) -> VethValue {
         let ip = pod.addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
         ip.map_or(Addr::ANY, datapath::addr)
     };
-    VethValue { addr4: of(true), addr6: of(false), mac: mac.0, pad: [0; 2], seat: pod.seat }
+    VethValue {
+        addr4: of(true),
+        addr6: of(false),
+        mac: mac.0,
+        pad: [0; 2],
+        seat: pod.seat,
+        limits: pod.bandwidth.bits(),
+    }
 }

@@ -32,6 +32,8 @@ unsafe impl Plain for abi::ServiceValue {}
 // SAFETY: as above.
 unsafe impl Plain for abi::Backend {}
 // SAFETY: as above.
+unsafe impl Plain for abi::Rate {}
+// SAFETY: as above.
 unsafe impl Plain for abi::PodValue {}
 // SAFETY: as above.
 unsafe impl Plain for abi::VethValue {}

@@ -16,4 +16,5 @@ mod policy;
 mod raw;
 mod services;
 mod spoof;
+mod underlay;
 mod uplink;

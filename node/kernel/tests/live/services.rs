@@ -67,6 +67,48 @@ fn packets_are_balanced_where_no_socket_hook_is() {
 }
 
 #[test]
+fn connected_udp_sockets_follow_their_service() {
+    let mut world = World::new(2);
+    let (client, one, two, other) = (world.pod(0), world.pod(0), world.pod(1), world.pod(0));
+    let _servers = serve(&[&one, &two]);
+    let _bystander = Server::start(&other.netns, sock(other.ip, 8080), "other");
+    let (vip, untouched) = (at("10.96.7.7:80"), at("10.96.7.8:80"));
+    world.service(service("web", "10.96.7.7", &[&one]));
+    world.service(service("other", "10.96.7.8", &[&other]));
+    let node = world.nodes[0].netns.clone();
+    let connect = |to| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(crate::net::DEADLINE)).unwrap();
+        socket
+    };
+    let of_pod = world.in_pod(&client, || [connect(vip), connect(untouched)]);
+    let of_node = world.on_node(0, &node, || [connect(vip), connect(untouched)]);
+    for [socket, bystander] in [&of_pod, &of_node] {
+        assert_eq!(answer(socket), "b0");
+        assert_eq!(answer(bystander), "other");
+    }
+    for (pods, want) in [(&two, "b1"), (&one, "b0"), (&two, "b1")] {
+        world.service(service("web", "10.96.7.7", &[pods]));
+        for [socket, bystander] in [&of_pod, &of_node] {
+            // The first datagram after the tables were written: none is lost.
+            assert_eq!(answer(socket), want);
+            assert_eq!(socket.peer_addr().unwrap(), vip);
+            assert_eq!(answer(bystander), "other", "a socket of another Service stays as it was");
+        }
+    }
+}
+
+/// Who answers a connected socket.
+fn answer(socket: &UdpSocket) -> String {
+    socket.send(b"?").unwrap();
+    let mut buffer = [0; 64];
+    let count = socket.recv(&mut buffer).unwrap();
+    let text = String::from_utf8_lossy(&buffer[..count]);
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[test]
 fn a_pod_reaches_itself_through_its_service() {
     let mut world = World::new(1);
     let pod = world.pod(0);

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use datapath::{Dns, Local, Observed, State, policy};
 use ipnet::IpNet;
 use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
-use kernel::{Attached, Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
+use kernel::{Attached, Bandwidth, Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
 use wire::fabric::{Delta, Endpoint, EndpointPort, EndpointState, Node as NodeRecord, Protocol, Service, ServicePort};
 
 /// Gateways of pods, as everywhere in Gannet.
@@ -30,6 +30,7 @@ pub struct World {
     /// Where the bridge is.
     pub underlay: PathBuf,
     pub state: State,
+    native: bool,
     prefix: String,
     namespaces: Vec<String>,
     home: PathBuf,
@@ -70,6 +71,15 @@ pub struct Pod {
 impl World {
     /// A world of `count` nodes that know each other, without pods and Services.
     pub fn new(count: usize) -> World {
+        World::build(count, false)
+    }
+
+    /// The same without tunnels between the nodes.
+    pub fn native(count: usize) -> World {
+        World::build(count, true)
+    }
+
+    fn build(count: usize, native: bool) -> World {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("gnt{}-{number}", std::process::id());
@@ -79,6 +89,7 @@ impl World {
             outside: PathBuf::new(),
             underlay: PathBuf::new(),
             state: State::default(),
+            native,
             prefix,
             namespaces: Vec::new(),
             home: own_cgroup(),
@@ -122,6 +133,12 @@ impl World {
         self.attach(node, link)
     }
 
+    /// The same with a limited bandwidth.
+    pub fn limited_pod(&mut self, node: usize, bandwidth: Bandwidth) -> Pod {
+        let (link, ..) = self.next_link(node);
+        self.attach(node, PodLink { bandwidth, ..link })
+    }
+
     /// Makes a pod on a node, with an address of each family.
     pub fn dual_pod(&mut self, node: usize) -> Pod {
         let link = self.next_dual_link(node);
@@ -155,6 +172,7 @@ impl World {
             ifname: "eth0".into(),
             addresses: vec![ip],
             seat: 1 + u32::from(serial),
+            bandwidth: Bandwidth::default(),
         };
         (link, serial)
     }
@@ -233,6 +251,7 @@ impl World {
             cgroup: cgroup.clone(),
             netns: netns.clone(),
             uplink: "eth0".into(),
+            native: self.native,
             node_ips: vec![ip, ip6],
             gateways: vec![GATEWAY, GATEWAY6],
             load_balancing: LoadBalancing::default(),
@@ -241,6 +260,7 @@ impl World {
         let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();
         let cidr6: IpNet = format!("fd10:244:{index}::/64").parse().unwrap();
         let local = Local {
+            native: self.native,
             node_name: format!("node{index}"),
             addresses: vec![ip, ip6],
             pod_cidrs: vec![cidr, cidr6],
@@ -303,6 +323,7 @@ impl Node {
             name: self.name.clone(),
             internal_ips: vec![self.ip.to_string(), self.ip6.to_string()],
             pod_cidrs: vec![self.cidr.to_string(), self.cidr6.to_string()],
+            native: self.options.native,
             ..NodeRecord::default()
         }
     }

@@ -12,6 +12,8 @@ fn lease(ip: &str, id: &str) -> Lease {
         pod: "default/web".into(),
         host_ports: vec![web],
         seat: 3,
+        ingress_bits: 1_000_000,
+        egress_bits: 0,
     }
 }
 

@@ -40,6 +40,7 @@ impl Plane {
             ifname: String::new(),
             addresses: lease.ips.clone(),
             seat: lease.seat,
+            bandwidth: lease.bandwidth(),
         });
         pods.collect()
     }

@@ -63,6 +63,7 @@ pub(super) fn reason(number: u32) -> Option<(&'static str, &'static str)> {
             "policy-ingress",
             "no policy lets it into the receiver's pod: see the NetworkPolicies of its namespace and `kubectl get clusternetworkpolicies`",
         ),
+        (Counter::DropBandwidth, "bandwidth", "beyond the pod's kubernetes.io/{ingress,egress}-bandwidth"),
         (Counter::DropTooBig, "too-big", "larger than the path: lower the sender's MTU"),
     ];
     known.iter().find(|(counter, ..)| *counter as u32 == number).map(|(_, name, advice)| (*name, *advice))
