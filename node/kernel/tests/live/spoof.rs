@@ -1,14 +1,14 @@
 //! What a pod with raw sockets cannot do: speak for others, or reach a pod before its policy stands.
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::{Counter, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP};
 use kernel::netns;
 use packet::host::Spec;
 use wire::fabric::{Delta, PodPolicy, Rule, Ruleset};
 
-use crate::net::{SILENCE, Server, ask, sock};
+use crate::net::{DEADLINE, SILENCE, Server, ask, sock};
 use crate::raw::{Ear, Task};
 use crate::world::{GATEWAY, GATEWAY6, OUTSIDE, Pod, World};
 
@@ -166,7 +166,7 @@ fn knock(netns: &Path, targets: Vec<SocketAddr>) -> Task {
             // There may be no way yet, or an error about an earlier one.
             let _ = if target.is_ipv4() { v4.send_to(b"?", target) } else { v6.send_to(b"?", target) };
         }
-        std::thread::sleep(PAUSE);
+        std::thread::park_timeout(PAUSE);
     })
 }
 
@@ -186,6 +186,15 @@ fn received(pod: &Pod) -> u64 {
     .unwrap()
 }
 
+/// Looks until a number is more than this.
+fn grows(what: &str, least: u64, look: impl Fn() -> u64) {
+    let deadline = Instant::now() + DEADLINE;
+    while look() <= least {
+        assert!(Instant::now() < deadline, "{what}: only {}", look());
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
 #[test]
 fn no_packet_comes_before_the_policy() {
     let mut world = World::new(2);
@@ -203,16 +212,16 @@ fn no_packet_comes_before_the_policy() {
             world.apply(Delta { epoch, rulesets: vec![ruleset], pods: vec![record], ..Delta::default() });
         };
         police(&mut world, Vec::new());
-        std::thread::sleep(SILENCE / 3);
+        let count = |counter: Counter| world.nodes[0].datapath().counters().unwrap()[counter as usize];
+        grows("knocks at nobody's door", count(Counter::DropNoPod) + 100, || count(Counter::DropNoPod));
         let pod = world.attach(0, link);
-        std::thread::sleep(SILENCE);
-        assert_eq!(received(&pod), 0, "round {round}");
+        grows("knocks that are refused", count(Counter::DropPolicyIngress) + 1000, || {
+            assert_eq!(received(&pod), 0, "round {round}");
+            count(Counter::DropPolicyIngress)
+        });
         // They do knock.
         let anybody = Rule { egress: false, identity: 0, protocol: 0, first_port: 0, last_port: 0, deny: false };
         police(&mut world, vec![anybody]);
-        std::thread::sleep(SILENCE);
-        assert!(received(&pod) > 100, "round {round}: {}", received(&pod));
-        let dropped = world.nodes[0].datapath().counters().unwrap()[Counter::DropPolicyIngress as usize];
-        assert!(dropped > 0);
+        grows("knocks that are let in", 100, || received(&pod));
     }
 }

@@ -232,7 +232,7 @@ impl Hammer {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::park_timeout(PAUSE);
             }
         });
         Ok(Hammer { stop, thread: Some(thread) })
