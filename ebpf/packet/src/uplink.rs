@@ -2,14 +2,18 @@
 //!
 //! An accelerator and nothing else: [`pipeline::from_uplink`] and [`pipeline::from_overlay`] do the same with the same functions and
 //! tables, so either may handle any packet of a flow, and what is written here for a packet that then passes is what they would write.
-//! Handled is what can be finished on the uplink: out again to another node (in VXLAN, whose headers are written here), or to the client.
+//! Handled is what can be finished on the uplink: out again to another node (in VXLAN, whose headers are written here, or as it is where
+//! pods are routed natively), or to the client.
 //! All else passes as it came, namely
 //! - what is for a local pod: its interface takes socket buffers (`bpf_redirect_peer`), and its policy is judged there;
 //! - fragments and ICMP errors, which are rare, tagged frames, and packets of which the last hop is used up;
 //! - whatever the kernel's routes do not send out by the uplink, to a neighbour that is known, within the path's MTU: the stack resolves
 //!   the one and cuts or refuses the other.
+//!
+//! Neighbour entries are read here and refreshed only by the stack's own traffic: a node that changes its MAC without telling is found again
+//! when the stack next talks to it.
 
-use abi::{Addr, Config, Counter, IPPROTO_UDP, ROUTE_NODE, ROUTE_OVERLAY, VXLAN_PORT, flow::FLOW_EXTERNAL};
+use abi::{Addr, Config, Counter, IPPROTO_UDP, ROUTE_OVERLAY, VXLAN_PORT, flow::FLOW_EXTERNAL};
 
 use crate::{
     Scratch, Steps, Tables,
@@ -73,11 +77,11 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     }
     let (src, dst) = if new { (s.target.snat, s.target.dst) } else { (s.to.src, s.to.dst) };
     route::find(t, &dst, &mut s.place);
-    let (hop, own) = (s.place.hop, route::is_own(cfg, &src));
-    if hop == Hop::Remote && !tunnelled {
+    let (hop, own, native) = (s.place.hop, route::is_own(cfg, &src), s.place.is_native());
+    if hop == Hop::Remote && !native && !tunnelled {
         return encapsulate(b, t, cfg, s, new);
     }
-    let out = hop == Hop::Outside || hop == Hop::Node && own;
+    let out = hop == Hop::Outside || hop == Hop::Node && own || native;
     // Through the tunnel come answers alone.
     let answers = !new && s.to.is_reply() && s.to.flags & FLOW_EXTERNAL != 0;
     if !out || tunnelled && !answers {
@@ -154,8 +158,11 @@ fn enter<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch)
         return None;
     }
     let r = &mut s.sender;
-    let known = t.route(&s.packet.tuple.src, r) && (r.kind == ROUTE_OVERLAY || r.kind == ROUTE_NODE);
-    if known && difference(&r.node, &s.next_hop.dst) == 0 { Some(()) } else { None }
+    if t.route(&s.packet.tuple.src, r) && r.is_of_node() && difference(&r.node, &s.next_hop.dst) == 0 {
+        Some(())
+    } else {
+        None
+    }
 }
 
 /// Whether the frame is for this interface.
