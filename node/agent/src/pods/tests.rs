@@ -111,6 +111,7 @@ fn config(directory: &Path) -> Config {
         data_dir: directory.to_owned(),
         node_ips: vec!["192.0.2.7".parse().unwrap()],
         uplink: "none".to_owned(),
+        native: false,
         server_url: none(),
         fabric_url: none(),
         identity: Identity {
