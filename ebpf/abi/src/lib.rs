@@ -20,7 +20,7 @@ pub use policy::{
 };
 
 /// Version of every layout in this crate; maps are pinned under a folder of this name.
-pub const SCHEMA: &str = "v5";
+pub const SCHEMA: &str = "v6";
 
 /// An IPv4 or IPv6 address: 16 bytes in network order held as four words exactly as they lie in memory.
 /// IPv4 is stored v4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), so that one key type serves both families.
