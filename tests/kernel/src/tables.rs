@@ -15,7 +15,7 @@ use aya::{
 };
 use datapath::service_rows;
 use kernel::bpf::{Plain, Raw};
-use packet::host::{FlowWords, Memory};
+use packet::host::{FlowWords, Memory, SEATS};
 
 /// Fills the maps that user space owns.
 pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
@@ -60,7 +60,8 @@ pub fn policy(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
         let packet = u32::from_ne_bytes([*direction, *proto, high, low]);
         rules.insert(&lpm_trie::Key::new(*prefix_len, [*bank, *ruleset, *identity, packet]), action, 0)?;
     }
-    let seats = (0..abi::MAX_SEATS).map(|index| (index, memory.seats.get(&index).copied().unwrap_or_default()));
+    anyhow::ensure!(memory.seats.keys().all(|index| SEATS.contains(index)), "seats beyond {SEATS:?}");
+    let seats = SEATS.map(|index| (index, memory.seats.get(&index).copied().unwrap_or_default()));
     array(bpf, map::SEATS, seats)?;
     array(bpf, map::GENERATION, [(0, memory.generation)])
 }

@@ -57,48 +57,80 @@ fn balance(bpf: &Ebpf, memory: &Memory, packets: u64, at: &str) {
     assert_eq!(verdicts, packets, "in = passed + dropped + redirected {at}");
 }
 
+/// How often each verdict was met, and what was denied in, out and by limits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    seen: [u32; 7],
+    denied: [u32; 3],
+}
+
+impl Met {
+    fn note(&mut self, verdict: Verdict, word: u32) {
+        self.seen[word as usize] += 1;
+        self.denied[0] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyIngress));
+        self.denied[1] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyEgress));
+        self.denied[2] += u32::from(verdict == Verdict::Drop(Counter::DropBandwidth));
+    }
+
+    fn add(mut self, other: Met) -> Met {
+        self.seen.iter_mut().zip(other.seen).for_each(|(sum, n)| *sum += n);
+        self.denied.iter_mut().zip(other.denied).for_each(|(sum, n)| *sum += n);
+        self
+    }
+}
+
+/// One world's packets.
+fn world_of(bpf: &mut Ebpf, seed: u64, met: &mut Met) {
+    let mut memory = world();
+    // Other seeds for the choices, and other paces of time.
+    memory.config = memory.config.map(|c| Config { seed: seed as u32, ..c });
+    if seed % 2 == 0 {
+        limit(&mut memory);
+    }
+    tables::reset(bpf).expect("the maps can be emptied");
+    tables::fill(bpf, &memory).expect("the maps take the tables");
+    let mut dice = Dice(seed);
+    for i in 0..PACKETS {
+        // Every other world has policies, and they change.
+        if seed % 2 == 1 && i % 100 == 50 {
+            guard_at_random(&mut memory, &mut dice);
+            tables::policy(bpf, &memory).expect("the maps take the policies");
+        }
+        let before = step(&memory, &mut dice, 1_000 + i * (seed as u32 % 7));
+        // Written only where something is wrong: that costs more than the packet.
+        let at = || format!("at packet {i} of seed {seed}: {before:02x?}");
+        let got = run::step(bpf, &before).unwrap_or_else(|e| panic!("{e:#} {}", at()));
+        let mut host = before.clone();
+        let verdict = apply(&memory, &mut host);
+        assert_eq!(got.words, run::words(verdict), "{verdict:?} {}", at());
+        assert_eq!(got.frame, host.frame.0, "bytes {}", at());
+        met.note(verdict, got.words[0]);
+        if i == PACKETS / 2 {
+            compare(bpf, &memory, &at());
+        }
+    }
+    compare(bpf, &memory, &format!("after seed {seed}"));
+    balance(bpf, &memory, u64::from(PACKETS), &format!("after seed {seed}"));
+}
+
 #[test]
 fn host_and_kernel_agree_on_every_packet() {
-    let mut bpf = open();
     let usual = if std::env::var_os("GANNET_TEST_LONG").is_some() { LONG_SEEDS } else { SEEDS };
     let seeds = std::env::var(SEEDS_VARIABLE).map_or(usual, |number| number.parse().expect("a number of seeds"));
-    let (mut seen, mut denied) = ([0_u32; 7], [0_u32; 3]);
-    for seed in 0..seeds {
-        let mut memory = world();
-        // Other seeds for the choices, and other paces of time.
-        memory.config = memory.config.map(|c| Config { seed: seed as u32, ..c });
-        if seed % 2 == 0 {
-            limit(&mut memory);
-        }
-        tables::reset(&mut bpf).expect("the maps can be emptied");
-        tables::fill(&mut bpf, &memory).expect("the maps take the tables");
-        let mut dice = Dice(seed);
-        for i in 0..PACKETS {
-            // Every other world has policies, and they change.
-            if seed % 2 == 1 && i % 100 == 50 {
-                guard_at_random(&mut memory, &mut dice);
-                tables::policy(&mut bpf, &memory).expect("the maps take the policies");
-            }
-            let before = step(&memory, &mut dice, 1_000 + i * (seed as u32 % 7));
-            let at = format!("at packet {i} of seed {seed}: {before:02x?}");
-            let got = run::step(&bpf, &before).unwrap_or_else(|e| panic!("{e:#} {at}"));
-            let mut host = before.clone();
-            let verdict = apply(&memory, &mut host);
-            assert_eq!(got.words, run::words(verdict), "{verdict:?} {at}");
-            assert_eq!(got.frame, host.frame.0, "bytes {at}");
-            seen[got.words[0] as usize] += 1;
-            denied[0] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyIngress));
-            denied[1] += u32::from(verdict == Verdict::Drop(Counter::DropPolicyEgress));
-            if i % 250 == 0 {
-                compare(&bpf, &memory, &at);
-            }
-            denied[2] += u32::from(verdict == Verdict::Drop(Counter::DropBandwidth));
-        }
-        compare(&bpf, &memory, &format!("after seed {seed}"));
-        balance(&bpf, &memory, u64::from(PACKETS), &format!("after seed {seed}"));
-    }
-    println!("denied: {denied:?}");
-    assert!(denied.iter().all(|n| u64::from(*n) > 2 * seeds), "policies deny in and out, and limits: {denied:?}");
-    println!("pass, drop, peer, neigh, tunnel, key, redirect: {seen:?}");
-    assert!(seen.iter().all(|n| u64::from(*n) > 2 * seeds), "every verdict is met often: {seen:?}");
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    // Each thread has programs and maps of its own.
+    let met = std::thread::scope(|scope| {
+        let share = |first: u64| {
+            scope.spawn(move || {
+                let (mut bpf, mut met) = (open(), Met::default());
+                (first..seeds).step_by(threads as usize).for_each(|seed| world_of(&mut bpf, seed, &mut met));
+                met
+            })
+        };
+        let shares: Vec<_> = (0..threads).map(share).collect();
+        shares.into_iter().map(|share| share.join().expect("a share agrees")).fold(Met::default(), Met::add)
+    });
+    println!("pass, drop, peer, neigh, tunnel, key, redirect; denied in, out, by a limit: {met:?}");
+    assert!(met.denied.iter().all(|n| u64::from(*n) > 2 * seeds), "policies deny in and out, and limits: {met:?}");
+    assert!(met.seen.iter().all(|n| u64::from(*n) > 2 * seeds), "every verdict is met often: {met:?}");
 }

@@ -17,4 +17,4 @@ pub use memory::{Frame, Memory};
 pub use table::{FlowMemory, FlowWords, Line};
 pub use traffic::{Dice, Hook, Step, apply, step};
 pub use wire::{Cable, at_uplink, cable, tunnel};
-pub use world::{FLOW_BITS, UPLINK, VNI, pod_mac, v4, v6, world};
+pub use world::{FLOW_BITS, SEATS, UPLINK, VNI, pod_mac, v4, v6, world};

@@ -15,6 +15,9 @@ use super::{FlowMemory, Memory};
 pub const UPLINK: u32 = 2;
 /// The flow table of [`world`] has 2^10 records: fewer than a long test opens flows.
 pub const FLOW_BITS: u32 = 10;
+
+/// Indexes of the seats that policies of [`world`] may use, in both banks. A test that writes them all for each change of policy needs few.
+pub const SEATS: std::ops::Range<u32> = 0..16;
 /// The VXLAN network.
 pub const VNI: u32 = 1;
 
