@@ -138,7 +138,7 @@ pub struct Target {
 }
 
 /// Whether answers to a packet that nothing translates would be taken for those of a translated flow: the client's port serves, or
-/// has just served, for a Service with the same backend. Such a connection needs a record of its own.
+/// has just served, for a Service with the same backend. Such a connection needs a record of its own, and so do such datagrams.
 #[inline(always)]
 pub fn is_answer_taken<T: Tables>(t: &T, p: &Packet, key: &mut FlowKey, found: &mut Flow) -> bool {
     key.src = p.tuple.dst;

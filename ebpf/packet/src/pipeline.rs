@@ -384,7 +384,9 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     }
     match source(s.place.hop, origin, is_service) {
         Source::None => {
-            let opens = origin == Origin::Pod && p.is_syn();
+            // Of datagrams any may be the first.
+            let may_open = p.is_syn() || p.tuple.proto == IPPROTO_UDP && p.kind == Kind::Ports;
+            let opens = origin == Origin::Pod && may_open;
             let lands = matches!(s.place.hop, Hop::Pod | Hop::Remote | Hop::Node | Hop::Stack);
             if !(opens && lands && conntrack::is_answer_taken(t, p, &mut s.key, &mut s.other)) {
                 return plain(s, origin);
