@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use datapath::Local;
+use kernel::bpf::Seen;
 use kernel::netlink::{Netlink, PeerPlace, Veth};
 use kernel::{Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
 
@@ -58,7 +59,7 @@ impl Node {
         Netlink::in_netns(&far)?.set_up("eth0")?;
         let options = Options {
             pin_dir: dir.join("bpf"),
-            cgroup: cgroup::create(&prefix)?,
+            cgroup: left.cgroup()?,
             netns: near,
             uplink: "eth0".into(),
             node_ips: vec![ip],
@@ -108,11 +109,28 @@ impl Node {
         Ok(Pod { ip, netns })
     }
 
-    /// Puts this process into the node's cgroup until the guard is dropped: sockets made meanwhile have the hooks.
-    pub fn enter_cgroup(&self) -> Result<impl Drop + use<>> {
-        cgroup::add_process(&self.options.cgroup, std::process::id())?;
-        Ok(Home(self.home.clone()))
+    /// What its maps and programs look like.
+    pub fn seen(&self) -> Seen {
+        Seen::new(&self.options.pin_dir)
     }
+
+    /// A namespace from which no route leads anywhere.
+    pub fn nowhere(&mut self) -> Result<PathBuf> {
+        self.left.namespace("nowhere")
+    }
+
+    /// The node's cgroup, for [`enter_cgroup`]: sockets made by a thread that is in there have the hooks. Until the guard is dropped this
+    /// process's threads may go there one by one; the rest of the process stays outside the hooks.
+    pub fn open_cgroup(&self) -> Result<(PathBuf, impl Drop + use<>)> {
+        let parent = self.options.cgroup.parent().context("the group was made below another")?;
+        cgroup::add_process(parent, std::process::id())?;
+        Ok((self.options.cgroup.clone(), Home(self.home.clone())))
+    }
+}
+
+/// Moves the calling thread into a cgroup of [`Node::open_cgroup`].
+pub fn enter_cgroup(group: &Path) -> Result<()> {
+    std::fs::write(group.join("cgroup.threads"), "0").with_context(|| format!("enter {}", group.display()))
 }
 
 impl Leftovers {
@@ -121,6 +139,13 @@ impl Leftovers {
         let path = netns::create(&name)?;
         self.namespaces.push(name);
         Netlink::in_netns(&path)?.set_up("lo")?;
+        Ok(path)
+    }
+
+    /// A cgroup for threads, which kernels have below one for processes only (Documentation/admin-guide/cgroup-v2.rst, "Threads").
+    fn cgroup(&self) -> Result<PathBuf> {
+        let path = cgroup::create(&format!("{}/hooked", self.prefix))?;
+        std::fs::write(path.join("cgroup.type"), "threaded")?;
         Ok(path)
     }
 }

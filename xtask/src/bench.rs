@@ -41,9 +41,9 @@ pub struct Options {
 pub struct ServiceOptions {
     #[command(flatten)]
     print: Options,
-    /// Only what changes cost to plan and to write, no connections
+    /// Only a part: connections, calls or programming
     #[arg(long)]
-    programming: bool,
+    only: Option<String>,
 }
 
 pub fn run(what: &What) -> anyhow::Result<()> {
@@ -51,7 +51,9 @@ pub fn run(what: &What) -> anyhow::Result<()> {
         What::Packet(options) => ("packet", options, None),
         What::Balance(options) => ("balance", options, None),
         What::Uplink(options) => ("uplink", options, None),
-        What::Service(options) => ("service", &options.print, options.programming.then_some("--programming")),
+        What::Service(options) => {
+            ("service", &options.print, options.only.as_ref().map(|part| format!("--only={part}")))
+        }
         What::Api(options) => return api(options),
     };
     let object = build::bpf_object_quietly()?;

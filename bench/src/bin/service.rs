@@ -1,7 +1,7 @@
 //! `cargo xtask bench service [--json]`.
 
 use anyhow::Result;
-use bench::service::Ways;
+use bench::service::Part;
 use clap::Parser;
 
 #[derive(Parser)]
@@ -9,15 +9,14 @@ struct Options {
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
-    /// Only what changes cost to plan and to write, no connections
-    #[arg(long)]
-    programming: bool,
+    /// Only a part
+    #[arg(long, value_enum, default_value = "all")]
+    only: Part,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let ways = if options.programming { Ways::None } else { Ways::All };
-    let report = bench::service::run(ways)?;
+    let report = bench::service::run(options.only)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -6,19 +6,22 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
 use kernel::{netns, sysctl};
 use serde::Serialize;
 
-use super::{CONNECTS, PORT, Server, ask, connect, micros};
+use nix::sys::socket::SockType;
+
+use super::client::{Maker, ask, connect, reset};
+use super::server::Server;
+use super::{PORT, micros};
 
 /// Services in the rules.
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
-/// Rounds a size.
-const ROUNDS: usize = 5;
+/// Connections and datagrams a figure.
+const CALLS: usize = 1_000;
 const CLIENT: &str = "10.245.1.2";
 const SERVER: &str = "10.245.2.2";
 
@@ -125,11 +128,11 @@ impl Hop {
 
     fn measure(&self, kind: Kind, services: u32) -> Result<Rules> {
         let server: IpAddr = SERVER.parse()?;
-        let _server = Server::start(&self.server, server)?;
+        let served = Server::start(&self.server, server)?;
         let direct = SocketAddr::new(server, PORT);
         // In the middle of the rules.
         let service = SocketAddr::new(vip(services / 2).parse()?, 80);
-        let [bare_connect_us, bare_udp_us] = self.ask(direct)?;
+        let [bare_connect_us, bare_udp_us] = self.ask(&served, direct)?;
         let begin = process::instant();
         feed(&self.node, kind, &whole(kind, services))?;
         let load_ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -140,8 +143,8 @@ impl Hop {
             feed(&self.node, kind, &text)?;
             changes.push(begin.elapsed());
         }
-        let [pod_connect_us, pod_udp_us] = self.ask(direct)?;
-        let [service_connect_us, service_udp_us] = self.ask(service)?;
+        let [pod_connect_us, pod_udp_us] = self.ask(&served, direct)?;
+        let [service_connect_us, service_udp_us] = self.ask(&served, service)?;
         let change_ms = micros(&mut changes, 50) / 1e3;
         Ok(Rules {
             kind,
@@ -158,14 +161,15 @@ impl Hop {
     }
 
     /// Medians of a connect and of a new UDP flow, in microseconds.
-    fn ask(&self, to: SocketAddr) -> Result<[f64; 2]> {
-        let (mut connects, mut asks) = (Vec::<Duration>::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let times =
-                netns::run_in(&self.client, || (0..CONNECTS).map(|_| connect(to)).collect::<Result<Vec<_>>>())??;
-            connects.extend(times);
-            let times = netns::run_in(&self.client, || (0..CONNECTS).map(|_| ask(to)).collect::<Result<Vec<_>>>())??;
-            asks.extend(times);
+    fn ask(&self, server: &Server, to: SocketAddr) -> Result<[f64; 2]> {
+        let (mut connects, mut asks) = (Vec::new(), Vec::new());
+        let maker = Maker::start(&self.client, None)?;
+        for _ in 0..CALLS {
+            let (spent, stream) = connect(maker.make(SockType::Stream, 0)?, to)?;
+            connects.push(spent);
+            reset(stream)?;
+            server.settle()?;
+            asks.push(ask(maker.make(SockType::Datagram, 0)?, to)?);
         }
         Ok([micros(&mut connects, 50), micros(&mut asks, 50)])
     }
