@@ -66,6 +66,7 @@ impl Node {
             native: false,
             gateways: vec![Ipv4Addr::new(169, 254, 1, 1).into()],
             load_balancing,
+            flow_bits: abi::flow::FLOW_BITS,
         };
         let datapath = Datapath::open(options.clone())?;
         let local = Local {

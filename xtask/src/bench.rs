@@ -14,6 +14,8 @@ pub enum What {
     Balance(Options),
     /// Nanoseconds a packet in XDP on a cluster's uplink, by BPF_PROG_TEST_RUN
     Uplink(Options),
+    /// Nanoseconds a use of the flow table beside an LRU hash map, by BPF_PROG_TEST_RUN
+    Flows(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
     Service(ServiceOptions),
     /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
@@ -50,6 +52,7 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     let (binary, Options { json }, more) = match what {
         What::Packet(options) => ("packet", options, None),
         What::Balance(options) => ("balance", options, None),
+        What::Flows(options) => ("flows", options, None),
         What::Uplink(options) => ("uplink", options, None),
         What::Service(options) => {
             ("service", &options.print, options.only.as_ref().map(|part| format!("--only={part}")))

@@ -39,6 +39,7 @@ pub fn run(arguments: &NodeDaemonArguments) -> anyhow::Result<()> {
             cluster_domain: joined.facts.cluster_domain,
             service_cidrs: joined.facts.service_cidr.list(),
             load_balancing: node.load_balancing(),
+            flow_bits: node.flows.map(|settings::Flows(bits)| bits),
             binary,
         };
         agent::run(config, shutdown).await.context("node daemon")

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -78,6 +79,30 @@ pub struct NodeArguments {
     /// How such a backend is reached: with this node's address, or with the client's, which then is answered directly
     #[arg(long, value_name = "MODE", default_value = "snat")]
     pub lb_mode: LbModeArgument,
+    /// Translated connections that the node has room for, a power of two from 64 to 4M such as 65536 or 256k, at 136 bytes each; those that
+    /// stand go on when it changes. A quarter of a percent of memory, 64k to 1M, if not given
+    #[arg(long, value_name = "N")]
+    pub flows: Option<Flows>,
+}
+
+/// Room for connections, by its logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flows(pub u32);
+
+impl FromStr for Flows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Flows, String> {
+        let lower = text.to_ascii_lowercase();
+        let (digits, unit) = match (lower.strip_suffix('k'), lower.strip_suffix('m')) {
+            (Some(digits), _) => (digits, 1 << 10),
+            (_, Some(digits)) => (digits, 1 << 20),
+            (None, None) => (lower.as_str(), 1),
+        };
+        let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        let bits = number.and_then(kernel::bpf::flow_bits);
+        bits.map(Flows).ok_or_else(|| "not a power of two from 64 to 4194304".to_owned())
+    }
 }
 
 /// Where XDP runs.
@@ -167,6 +192,9 @@ impl NodeArguments {
             }
         }
         add("--routing", if self.routing == Routing::Native { "native" } else { "vxlan" }.into());
+        if let Some(Flows(bits)) = self.flows {
+            add("--flows", (1_u64 << bits).to_string().into());
+        }
         if let Some(socket) = &self.cri_socket {
             add("--cri-socket", socket.clone().into());
         }

@@ -5,11 +5,17 @@ use crate::FlowKey;
 
 /// Logarithm of the number of records, unless the node is told another.
 pub const FLOW_BITS: u32 = 18;
-/// The least and the most of it: 64 records in 9 KB, 4,194,304 in 576 MB.
+/// The least and the most of it: 64 records in 9 KB, 4,194,304 in 570 MB.
 pub const FLOW_BITS_MIN: u32 = 6;
 pub const FLOW_BITS_MAX: u32 = 22;
 /// Words of an element of [`crate::map::FLOW_STATES`] and [`crate::map::FLOW_INDEX`]: a cache line.
 pub const FLOW_LINE: u32 = 8;
+
+/// Bytes of memory that a table of 2^`bits` records takes: 136 a record.
+#[inline(always)]
+pub const fn flow_bytes(bits: u32) -> u64 {
+    (size_of::<FlowRecord>() as u64 + 8 + 32) << bits
+}
 
 /// Elements of [`crate::map::FLOWS`].
 #[inline(always)]
@@ -123,6 +129,37 @@ pub const fn entry_generation(entry: u64) -> u64 {
 pub const fn entry_number(entry: u64) -> u32 {
     entry as u32 & 0x7f_ffff
 }
+
+/// The only value of `FLOW_RUN` (ARRAY of one), by which measurements tell the program that they run what to do.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRun {
+    /// `RUN_*`.
+    pub what: u32,
+    /// Number of the next run.
+    pub next: u32,
+    /// How many flows there are, visited in an order that no cache foresees; 0: flows are numbered as the runs are.
+    pub flows: u32,
+    /// 1: every other flow is looked up by its reply's tuple.
+    pub ways: u32,
+    /// Coarse monotonic seconds.
+    pub now_s: u32,
+    /// Runs that did what was asked, counted by the program.
+    pub good: u32,
+}
+
+/// [`FlowRun::what`]: nothing, to be taken off.
+pub const RUN_NOTHING: u32 = 0;
+/// Find a flow, and refresh it as packets do.
+pub const RUN_LOOK: u32 = 1;
+/// Find a key in an LRU hash map.
+pub const RUN_HASH_LOOK: u32 = 2;
+/// Make a flow.
+pub const RUN_MAKE: u32 = 3;
+/// The same, and let both ends have answered.
+pub const RUN_ESTABLISH: u32 = 4;
+/// Insert a key of each direction into an LRU hash map.
+pub const RUN_HASH_MAKE: u32 = 5;
 
 const _: () = {
     assert!(size_of::<FlowRecord>() == 96);

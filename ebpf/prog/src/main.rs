@@ -6,6 +6,7 @@
 mod access;
 mod balance;
 mod event;
+mod flow_run;
 mod maps;
 mod services;
 mod skb;

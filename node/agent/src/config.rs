@@ -37,6 +37,8 @@ pub struct Config {
     pub service_cidrs: Vec<IpNet>,
     /// XDP on the uplink, and how backends of other nodes are reached from outside.
     pub load_balancing: kernel::LoadBalancing,
+    /// Logarithm of the translated connections that the node has room for; `None`: as memory allows.
+    pub flow_bits: Option<u32>,
     /// The `gannet` binary, which containerd runs as CNI plugin.
     pub binary: PathBuf,
 }

@@ -178,6 +178,7 @@ async fn start_network(context: Arc<Context>, shutdown: CancellationToken) {
         cluster_domain: config.cluster_domain.clone(),
         service_cidrs: config.service_cidrs.clone(),
         load_balancing: config.load_balancing,
+        flow_bits: config.flow_bits,
     };
     loop {
         match Network::start(wanted.clone(), shutdown.clone()).await {

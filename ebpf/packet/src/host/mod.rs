@@ -2,6 +2,7 @@
 //! Tests, the differential test and tools use it; the BPF build does not have it.
 
 mod balancer;
+mod carry;
 mod frame;
 mod guard;
 mod memory;
@@ -11,6 +12,7 @@ mod wire;
 mod world;
 
 pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
+pub use carry::{Carried, carry};
 pub use frame::{Fragment, Spec, check, icmp_error};
 pub use guard::{Rule, guard, guard_at_random, limit};
 pub use memory::{Frame, Memory};

@@ -121,15 +121,20 @@ impl FlowMemory {
     }
 
     fn copy(&self, number: u32) -> FlowRecord {
-        let word = |index: usize| self.records[number as usize * WORDS + index].load(Ordering::Relaxed);
-        let key = |from: usize| {
-            let (sport, dport) = crate::parse::split(word(from + 8));
-            let [proto, pad @ ..] = word(from + 9).to_ne_bytes();
-            let addr = |from: usize| Addr([word(from), word(from + 1), word(from + 2), word(from + 3)]);
-            FlowKey { src: addr(from), dst: addr(from + 4), sport, dport, proto, pad }
-        };
-        FlowRecord { keys: [key(0), key(10)], backend: word(20), flags: word(21), at: [word(22), word(23)] }
+        record(self, number as usize * WORDS)
     }
+}
+
+/// A copy of a record.
+pub(super) fn record<C: Cells>(c: &C, record: C::Record) -> FlowRecord {
+    let word = |index: usize| c.word(record, index);
+    let key = |from: usize| {
+        let (sport, dport) = crate::parse::split(word(from + 8));
+        let [proto, pad @ ..] = word(from + 9).to_ne_bytes();
+        let addr = |from: usize| Addr([word(from), word(from + 1), word(from + 2), word(from + 3)]);
+        FlowKey { src: addr(from), dst: addr(from + 4), sport, dport, proto, pad }
+    };
+    FlowRecord { keys: [key(0), key(10)], backend: word(20), flags: word(21), at: [word(22), word(23)] }
 }
 
 /// A record as it lies in memory.

@@ -63,6 +63,8 @@ pub struct NetworkConfig {
     pub cluster_domain: String,
     pub service_cidrs: Vec<IpNet>,
     pub load_balancing: kernel::LoadBalancing,
+    /// Logarithm of the translated connections that the node has room for; `None`: as memory allows.
+    pub flow_bits: Option<u32>,
 }
 
 impl NetworkConfig {

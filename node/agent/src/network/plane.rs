@@ -71,6 +71,7 @@ impl Plane {
             native: config.native,
             gateways: config.gateways(),
             load_balancing: config.load_balancing,
+            flow_bits: config.flow_bits.unwrap_or_else(kernel::bpf::default_flow_bits),
         })?;
         let uplink = format!("{}, {}", datapath.uplink_path(), config.load_balancing.mode);
         tracing::info!(uplink, "load balancing from outside");

@@ -127,6 +127,7 @@ fn config(directory: &Path) -> Config {
         cluster_domain: "cluster.local".to_owned(),
         service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
         load_balancing: kernel::LoadBalancing::default(),
+        flow_bits: None,
         binary: "/bin/true".into(),
     }
 }

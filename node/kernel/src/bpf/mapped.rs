@@ -95,6 +95,21 @@ impl<T: Plain> Mapped<T> {
         true
     }
 
+    /// The 64-bit word that is `offset` bytes into an element, for an array that others write as well; `None` if it is not in one or not
+    /// aligned.
+    pub fn word(&self, index: usize, offset: usize) -> Option<&AtomicU64> {
+        let fits = offset % size_of::<u64>() == 0 && offset + size_of::<u64>() <= size_of::<T>();
+        // SAFETY: in the element, and aligned, because elements are; whoever else writes it does so by atomic operations.
+        self.at(index).filter(|_| fits).map(|at| unsafe { AtomicU64::from_ptr(at.add(offset).cast().as_ptr()) })
+    }
+
+    /// [`Mapped::word`] of 32 bits.
+    pub fn half(&self, index: usize, offset: usize) -> Option<&AtomicU32> {
+        let fits = offset % size_of::<u32>() == 0 && offset + size_of::<u32>() <= size_of::<T>();
+        // SAFETY: as above.
+        self.at(index).filter(|_| fits).map(|at| unsafe { AtomicU32::from_ptr(at.add(offset).cast().as_ptr()) })
+    }
+
     const fn stride() -> usize {
         size_of::<T>().next_multiple_of(ALIGN)
     }

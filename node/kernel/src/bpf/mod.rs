@@ -5,11 +5,13 @@
 mod balancer;
 mod device;
 mod events;
+mod flow_table;
 mod links;
 mod mapped;
 mod object;
 mod pod;
 mod policy;
+mod resize;
 mod seen;
 mod services;
 mod standing;
@@ -29,6 +31,7 @@ use datapath::{Observed, Plan, Step};
 pub use balancer::{Balancer, BalancerTables, Room, balancer_now_s, remove_balancer};
 pub use device::{OVERLAY, SNAT_FIRST, remove};
 pub use events::{Events, event_of};
+pub use flow_table::{FlowTable, default_flow_bits, flow_bits};
 pub use links::{PinnedLink, XdpMode};
 pub use mapped::Mapped;
 pub use pod::{Attached, Bandwidth, PodLink};
@@ -110,6 +113,9 @@ pub struct Options {
     /// Addresses on `lo`, at most one of each family, that pods have as gateway and where the node's DNS listens.
     pub gateways: Vec<IpAddr>,
     pub load_balancing: LoadBalancing,
+    /// Logarithm of the translated connections that the node has room for; [`default_flow_bits`] says one. A table of another size that
+    /// stands is replaced, and its connections go on.
+    pub flow_bits: u32,
 }
 
 /// The tables and attachments of one node.
@@ -148,7 +154,8 @@ impl Datapath {
         fs::create_dir_all(&options.cgroup)
             .map_err(|source| Error::Directory { path: options.cgroup.clone(), source })?;
 
-        let object = Object::load(&pins)?;
+        let flow_bits = resize::begin(&pins, options.flow_bits)?;
+        let object = Object::load(&pins, flow_bits)?;
         let netlink = Netlink::in_netns(&options.netns)?;
         let devices = netns::run_in(&options.netns, || device::prepare(&netlink, &options))??;
         let config_table = Table::new(map::CONFIG, object::open_map(&pins, map::CONFIG)?);
@@ -176,6 +183,7 @@ impl Datapath {
             options,
         };
         datapath.uplink_path = netns::run_in(&datapath.options.netns, || datapath.attach(&devices))??;
+        resize::finish(&pins)?;
         datapath.restore_routes()?;
         datapath.links.attach_cgroup(&datapath.options.cgroup, |name| datapath.object.program(name))?;
         Ok(datapath)

@@ -45,6 +45,21 @@ pub const SHAPES: [Shape; 23] = [
     (map::RATES, size_of::<u32>(), size_of::<abi::Rate>(), abi::MAX_RATES),
 ];
 
+/// The three arrays of the flow table, in the order in which a table of another size takes their place.
+pub const FLOW_TABLE: [&str; 3] = [map::FLOWS, map::FLOW_STATES, map::FLOW_INDEX];
+
+/// The shape with a flow table of 2^`bits` records.
+pub fn at_size(shape: &Shape, bits: u32) -> Shape {
+    let (name, key, value, entries) = *shape;
+    let entries = match name {
+        map::FLOWS => flow::flow_records(bits),
+        map::FLOW_STATES => flow::flow_state_lines(bits),
+        map::FLOW_INDEX => flow::flow_buckets(bits),
+        _ => entries,
+    };
+    (name, key, value, entries)
+}
+
 /// Loaded programs and the descriptors of their maps.
 pub struct Object {
     programs: BTreeMap<String, ProgramFd>,
@@ -53,17 +68,23 @@ pub struct Object {
 }
 
 impl Object {
-    /// Loads every program; maps pinned in `pins` are used again after a check, others are made and pinned there.
-    pub fn load(pins: &Path) -> Result<Object, Error> {
+    /// Loads every program, with a flow table of 2^`flow_bits` records; maps pinned in `pins` are used again after a check, others are made
+    /// and pinned there.
+    pub fn load(pins: &Path, flow_bits: u32) -> Result<Object, Error> {
         if OBJECT.is_empty() {
             return Err(Error::NoObject);
         }
+        let shapes = SHAPES.map(|shape| at_size(&shape, flow_bits));
         let mut loader = EbpfLoader::new();
-        for shape in &SHAPES {
+        for shape in &shapes {
             let path = pins.join(shape.0);
             check(shape, &path)?;
             loader.map_pin_path(shape.0, path);
+            if FLOW_TABLE.contains(&shape.0) {
+                loader.map_max_entries(shape.0, shape.3);
+            }
         }
+        loader.override_global("FLOW_TABLE_BITS", &flow_bits, true);
         // The balancer's tables are for `gannet lb` alone.
         for name in abi::balance::map::ALL {
             loader.map_max_entries(name, 1);
@@ -89,7 +110,7 @@ impl Object {
             let fd = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(fail)?;
             programs.insert(name.to_owned(), fd);
         }
-        for shape in &SHAPES {
+        for shape in &shapes {
             check(shape, &pins.join(shape.0))?;
         }
         Ok(Object { programs, _ebpf: ebpf })

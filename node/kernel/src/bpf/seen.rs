@@ -15,7 +15,7 @@ use packet::{
 
 use super::links::Links;
 use super::table::{Plain, Table};
-use super::{Error, object, services, sys};
+use super::{Error, object, resize, services, sys};
 use crate::netns;
 
 /// Types of maps (include/uapi/linux/bpf.h) whose entries can be counted.
@@ -73,7 +73,8 @@ impl Seen {
 
     /// Every pinned map, by name.
     pub fn maps(&self) -> Result<Vec<MapFill>, Error> {
-        let mut names: Vec<String> = self.files()?.into_iter().filter(|name| name != "links").collect();
+        let mut names: Vec<String> =
+            self.files()?.into_iter().filter(|name| name != "links" && name != resize::FOLDER).collect();
         names.sort();
         names.into_iter().map(|name| self.fill(name)).collect()
     }

@@ -24,6 +24,19 @@ struct Elem {
 
 #[repr(C)]
 #[derive(Default)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Default)]
 struct Batch {
     in_batch: u64,
     out_batch: u64,
@@ -193,6 +206,24 @@ pub fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8], count: u32)
         ..Batch::default()
     };
     bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// Makes an array that processes may map.
+pub fn mappable_array(name: &str, value_size: usize, entries: u32) -> io::Result<OwnedFd> {
+    const ARRAY: u32 = 2;
+    const BPF_F_MMAPABLE: u32 = 1 << 10;
+    let mut attr = MapCreate {
+        map_type: ARRAY,
+        key_size: size_of::<u32>() as u32,
+        value_size: value_size as u32,
+        max_entries: entries,
+        map_flags: BPF_F_MMAPABLE,
+        ..MapCreate::default()
+    };
+    // The last byte stays zero.
+    let room = attr.map_name.len() - 1;
+    attr.map_name.iter_mut().take(room).zip(name.bytes()).for_each(|(to, from)| *to = from);
+    bpf(BPF_MAP_CREATE, &mut attr).map(owned)
 }
 
 pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {

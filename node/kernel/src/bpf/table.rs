@@ -51,6 +51,8 @@ unsafe impl Plain for abi::FlowKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::flow::FlowRecord {}
 // SAFETY: as above.
+unsafe impl Plain for abi::flow::FlowRun {}
+// SAFETY: as above.
 unsafe impl Plain for abi::FragmentKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::FragmentValue {}

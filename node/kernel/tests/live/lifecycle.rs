@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use kernel::bpf::Seen;
 use kernel::netlink::Netlink;
 use kernel::{Datapath, netns};
 
@@ -43,6 +44,39 @@ fn a_restart_changes_nothing_and_connections_live() {
     }
     // Attaching a pod that stands is no change either.
     assert_eq!(world.nodes[0].datapath().attach_pod(&client.link).unwrap(), client.attached);
+}
+
+#[test]
+fn connections_live_in_a_flow_table_of_another_size() {
+    let mut world = World::new(2);
+    let (client, backend) = (world.pod(0), world.pod(1));
+    let _server = Server::start(&backend.netns, sock(backend.ip, 8080), "b");
+    world.service(node_port(service("web", "10.96.7.7", &[&backend]), 30080));
+    let node_port = sock(world.nodes[0].ip, 30080);
+    let mut talks: Vec<_> = (0..20)
+        .map(|n| match n % 2 {
+            0 => netns::run_in(&client.netns, || talk(at("10.96.7.7:80")).unwrap()).unwrap(),
+            _ => netns::run_in(&world.outside, || talk(node_port).unwrap()).unwrap(),
+        })
+        .collect();
+    let table = |world: &World| {
+        let maps = Seen::new(&world.nodes[0].options.pin_dir).maps().unwrap();
+        let flows = maps.into_iter().find(|map| map.name == "FLOWS").unwrap();
+        (flows.limit, flows.entries.unwrap())
+    };
+    let flows = table(&world).1;
+    assert!((20..40).contains(&flows), "{flows} flows");
+    for bits in [13, 9, 16, 12] {
+        world.resize(0, bits);
+        assert_eq!(table(&world), (1 << bits, flows));
+        assert!(!world.nodes[0].options.pin_dir.join(abi::SCHEMA).join("resize").exists());
+        for talk in &mut talks {
+            talk.echo(10_000).unwrap();
+        }
+    }
+    // New connections are made as before.
+    netns::run_in(&client.netns, || talk(at("10.96.7.7:80")).unwrap().echo(1_000).unwrap()).unwrap();
+    assert!(table(&world).1 > flows);
 }
 
 #[test]

@@ -179,9 +179,19 @@ impl World {
 
     /// Opens a node's data plane again, otherwise.
     pub fn reopen(&mut self, node: usize, load_balancing: LoadBalancing) {
+        self.nodes[node].options.load_balancing = load_balancing;
+        self.restart(node);
+    }
+
+    /// Opens a node's data plane again with a flow table of another size.
+    pub fn resize(&mut self, node: usize, flow_bits: u32) {
+        self.nodes[node].options.flow_bits = flow_bits;
+        self.restart(node);
+    }
+
+    fn restart(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         node.datapath = None;
-        node.options.load_balancing = load_balancing;
         let again = Datapath::open(node.options.clone()).unwrap();
         node.local.config = again.config();
         node.observed = again.observe().unwrap();
@@ -255,6 +265,7 @@ impl World {
             node_ips: vec![ip, ip6],
             gateways: vec![GATEWAY, GATEWAY6],
             load_balancing: LoadBalancing::default(),
+            flow_bits: 12,
         };
         let datapath = Datapath::open(options.clone()).unwrap();
         let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();
