@@ -7,7 +7,7 @@
 mod cases;
 mod connection;
 mod fanout;
-mod load;
+pub(crate) mod load;
 mod server;
 mod target;
 mod upstream;
@@ -17,6 +17,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 pub use cases::{Figures, Only, Sizes};
+pub use connection::Connection;
 use serde::Serialize;
 pub use server::{Kind, Server};
 pub use target::Target;

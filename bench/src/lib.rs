@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod balance;
+pub mod change;
 pub mod flows;
 mod node;
 pub mod packet;

@@ -18,14 +18,16 @@ pub enum What {
     Flows(Options),
     /// Connections a second and throughput through a ClusterIP against the pod itself
     Service(ServiceOptions),
+    /// From a changed endpoint in the API to the first packet at the new backend (`-- --help` for more)
+    Change(PassedOn),
     /// The API under load: memory, start, creates, renewals, reads, lists, watches (`-- --help` for more)
-    Api(ApiOptions),
+    Api(PassedOn),
 }
 
-/// What the API's measurement is told; the rest is passed on.
+/// What a measurement that runs the product is told.
 #[derive(Args)]
-pub struct ApiOptions {
-    /// Options of the measurement, such as --json, --smoke, --only create,watch, --etcd, --upstream, --kubeconfig FILE
+pub struct PassedOn {
+    /// Options of the measurement, such as --json; for `api` --smoke, --only create,watch, --etcd, --upstream, --kubeconfig FILE
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
@@ -57,7 +59,8 @@ pub fn run(what: &What) -> anyhow::Result<()> {
         What::Service(options) => {
             ("service", &options.print, options.only.as_ref().map(|part| format!("--only={part}")))
         }
-        What::Api(options) => return api(options),
+        What::Change(options) => return with_gannet("change", options),
+        What::Api(options) => return with_gannet("api", options),
     };
     let object = build::bpf_object_quietly()?;
     let mut bench = build::inner_cargo();
@@ -69,7 +72,7 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     stream(&mut bench)
 }
 
-fn api(ApiOptions { options }: &ApiOptions) -> anyhow::Result<()> {
+fn with_gannet(binary: &str, PassedOn { options }: &PassedOn) -> anyhow::Result<()> {
     let object = build::bpf_object_quietly()?;
     let mut gannet = build::inner_cargo();
     stream(gannet.env(BPF_OBJECT, &object).args(["build", "--quiet", "--release", "--package", "gannet"]))?;
@@ -77,7 +80,7 @@ fn api(ApiOptions { options }: &ApiOptions) -> anyhow::Result<()> {
     bench
         .env(BPF_OBJECT, &object)
         .env("GANNET_BIN", build::binary(build::Profile::Release))
-        .args(["run", "--quiet", "--release", "--package", "bench", "--bin", "api", "--"])
+        .args(["run", "--quiet", "--release", "--package", "bench", "--bin", binary, "--"])
         .args(options);
     stream(&mut bench)
 }

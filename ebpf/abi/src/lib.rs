@@ -232,6 +232,9 @@ pub const BACKEND_ALIVE: u8 = 1;
 pub const BACKEND_LOCAL: u8 = 2;
 /// Terminating: established flows only.
 pub const BACKEND_DRAINING: u8 = 4;
+/// Nobody wants it any more, and it is cleared after a grace period: established flows leave it now, and who picked it from a slot that
+/// is just being replaced may still use it.
+pub const BACKEND_GONE: u8 = 8;
 
 /// A transport five-tuple as it stands in the packet. For ICMP echo both ports hold the identifier.
 #[repr(C)]

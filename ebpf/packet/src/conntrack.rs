@@ -1,7 +1,7 @@
 //! The life of a translated connection: its first packet makes a record, packets of both directions keep it, its end shortens it.
 
 use abi::{
-    Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, Counter, FlowKey, IPPROTO_TCP,
+    Addr, BACKEND_ALIVE, BACKEND_DRAINING, BACKEND_GONE, Backend, Be16, Config, Counter, FlowKey, IPPROTO_TCP,
     flow::{FLOW_DIRECT, STATE_FIN_OPENER, STATE_FIN_OTHER, STATE_REPLIED, STATE_RESET, STATE_SURE},
 };
 
@@ -102,7 +102,7 @@ fn judge<T: Tables>(t: &T, p: &Packet, flow: &Flow, b: &mut Backend, now: u32) -
     }
     // A number may have been given to another backend since.
     let alive = t.backend(flow.backend, b)
-        && b.flags & BACKEND_ALIVE != 0
+        && b.flags & (BACKEND_ALIVE | BACKEND_GONE) == BACKEND_ALIVE
         && difference(&b.addr, &flow.dst) | (b.port.0 ^ flow.dport.0) as u32 == 0;
     let draining = alive && b.flags & BACKEND_DRAINING != 0;
     let tcp = p.tuple.proto == IPPROTO_TCP;

@@ -1,7 +1,7 @@
 //! Services: the entry of an address and port, and the backend of a new connection.
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, Backend, FlowKey, SERVICE_MAGLEV,
+    Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, BACKEND_GONE, Backend, FlowKey, SERVICE_MAGLEV,
     SERVICE_RANDOM, ServiceKey, ServiceValue, Source,
     service::{SERVICE_REACH, SERVICE_ROWS, ServiceRow, home},
 };
@@ -71,7 +71,7 @@ pub fn source(source: &mut Source, tuple: &FlowKey, scope: u8) {
 /// Whether a backend takes new connections.
 #[inline(always)]
 pub fn is_open(backend: &Backend) -> bool {
-    backend.flags & (BACKEND_ALIVE | BACKEND_DRAINING) == BACKEND_ALIVE
+    backend.flags & (BACKEND_ALIVE | BACKEND_DRAINING | BACKEND_GONE) == BACKEND_ALIVE
 }
 
 /// Picks the backend of a new connection of `client`: the one it had if the Service wants that, else the slot that `number`

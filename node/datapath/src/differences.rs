@@ -31,7 +31,7 @@ pub fn differences(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<D
             Step::PutBackend(id, wanted) => {
                 (abi::map::BACKENDS, backend(wanted), None, word(observed.backends.contains_key(id)))
             }
-            Step::ClearBackend(id) => {
+            Step::RetireBackend(id, _) | Step::ClearBackend(id) => {
                 let name = observed.backends.get(id).map_or_else(|| format!("number {id}"), backend);
                 (abi::map::BACKENDS, name, None, "not wanted")
             }

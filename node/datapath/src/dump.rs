@@ -103,6 +103,9 @@ pub(crate) fn backend(backend: &Backend) -> String {
     if backend.flags & abi::BACKEND_DRAINING != 0 {
         text.push_str(" draining");
     }
+    if backend.flags & abi::BACKEND_GONE != 0 {
+        text.push_str(" gone");
+    }
     text
 }
 

@@ -53,6 +53,9 @@ impl Observed {
                 self.backends.insert(*id, *backend);
                 self.cursors.backend = *id;
             }
+            Step::RetireBackend(id, backend) => {
+                self.backends.insert(*id, *backend);
+            }
             Step::PutSlots { first, ids } => {
                 let first = *first as usize;
                 let end = first + ids.len();

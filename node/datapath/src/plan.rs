@@ -32,6 +32,7 @@ impl Plan {
             | Step::DeleteSource(_)
             | Step::DeleteRoute(_)
             | Step::Barrier
+            | Step::RetireBackend(..)
             | Step::ClearSlots { .. }
             | Step::ClearBackend(_) => false,
         };
@@ -44,6 +45,8 @@ impl Plan {
 pub enum Step {
     SetConfig(Config),
     PutBackend(u32, Backend),
+    /// The backend as it stood, with [`abi::BACKEND_GONE`]: no slot of a living entry names it any more.
+    RetireBackend(u32, Backend),
     PutSlots {
         first: u32,
         ids: Vec<u32>,

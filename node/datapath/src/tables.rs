@@ -2,12 +2,13 @@
 //!
 //! Order: backends, then slots that name them (always in a fresh range), then services that name the slots; services
 //! go before their slots are cleared and slots before their backends, with a grace period in between for programs
-//! that are still running on what they read. What is to be cleared is swept later, many plans at once; until then its
+//! that are still running on what they read. A backend that nobody wants is marked at once, so that established flows leave it. What is to be cleared is swept later, many plans at once; until then its
 //! numbers stay in use, and a backend that is wanted again has its old one.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use abi::{
-    Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, RouteKey, ServiceKey, ServiceValue,
+    BACKEND_GONE, Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, RouteKey, ServiceKey,
+    ServiceValue,
 };
 
 use crate::compiler::Changes;
@@ -101,7 +102,7 @@ impl Tables {
         if self.observed.config != Some(desired.config) {
             self.write(Step::SetConfig(desired.config), &mut plan);
         }
-        self.backends(desired, changes, &mut plan);
+        let retired = self.backends(desired, changes, &mut plan);
         let mut taken = Vec::new();
         let services = self.services(desired, changes, &mut taken, &mut plan);
         let routes = changes.routes || changes.everything;
@@ -144,6 +145,12 @@ impl Tables {
             let gone = self.observed.routes.keys().filter(|key| !desired.routes.contains_key(key));
             for key in gone.copied().collect::<Vec<RouteKey>>() {
                 self.write(Step::DeleteRoute(key), &mut plan);
+            }
+        }
+        for id in retired {
+            if let Some(backend) = self.observed.backends.get(&id).filter(|backend| backend.flags & BACKEND_GONE == 0) {
+                let backend = Backend { flags: backend.flags | BACKEND_GONE, ..*backend };
+                self.write(Step::RetireBackend(id, backend), &mut plan);
             }
         }
         plan
@@ -211,8 +218,9 @@ impl Tables {
         self.dead.slots.extend(self.slots.release(base, len));
     }
 
-    /// Numbers backends and plans the writes of those that are new or changed.
-    fn backends(&mut self, desired: &Desired, changes: &Changes, plan: &mut Plan) {
+    /// Numbers backends and plans the writes of those that are new or changed. Returns those that nobody wants any more.
+    fn backends(&mut self, desired: &Desired, changes: &Changes, plan: &mut Plan) -> Vec<u32> {
+        let mut retired = Vec::new();
         let keys: Vec<BackendKey> = if changes.everything {
             let old = self.ids.keys().filter(|key| !desired.backends.contains_key(key));
             desired.backends.keys().chain(old).copied().collect()
@@ -224,6 +232,7 @@ impl Tables {
             let Some(flags) = desired.backends.get(&key) else {
                 if let Some(id) = known.filter(|id| !self.swept.backends.contains(id)) {
                     self.dead.backends.insert(id);
+                    retired.push(id);
                 }
                 continue;
             };
@@ -239,6 +248,7 @@ impl Tables {
                 self.write(Step::PutBackend(id, backend), plan);
             }
         }
+        retired
     }
 
     /// Entries of the service table that may have changed; plans the slot ranges that are new and returns them in

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use abi::{AffinityKey, AffinityValue, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, map, program};
+use abi::{
+    AffinityKey, AffinityValue, BACKEND_GONE, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, map,
+    program,
+};
 use aya::Ebpf;
 use kernel_tests::{
     load::{self, Inputs},
@@ -81,15 +84,18 @@ impl Met {
 
 /// One world's packets.
 fn world_of(bpf: &mut Ebpf, seed: u64, met: &mut Met) {
-    let mut memory = world();
+    let (mut memory, mut dice) = (world(), Dice(seed));
     // Other seeds for the choices, and other paces of time.
     memory.config = memory.config.map(|c| Config { seed: seed as u32, ..c });
     if seed % 2 == 0 {
         limit(&mut memory);
     }
+    if seed % 3 == 0 {
+        let any = dice.below(memory.backends.len());
+        memory.backends.values_mut().skip(any).take(1).for_each(|backend| backend.flags |= BACKEND_GONE);
+    }
     tables::reset(bpf).expect("the maps can be emptied");
     tables::fill(bpf, &memory).expect("the maps take the tables");
-    let mut dice = Dice(seed);
     for i in 0..PACKETS {
         // Every other world has policies, and they change.
         if seed % 2 == 1 && i % 100 == 50 {

@@ -28,7 +28,7 @@ fn look(tables: &Observed, key: &ServiceKey, hash: u32) -> Verdict {
     let id = tables.slots.get((value.base + hash % value.len) as usize).copied().unwrap_or(0);
     match tables.backends.get(&id) {
         Some(backend) => {
-            let flags = backend.flags & !abi::BACKEND_DRAINING;
+            let flags = backend.flags & !(abi::BACKEND_DRAINING | abi::BACKEND_GONE);
             Verdict::Backend(Backend { flags, ..*backend }, value.affinity_s, value.flags)
         }
         None => Verdict::Dangling,

@@ -246,7 +246,7 @@ impl Datapath {
         for step in &plan.steps {
             match step {
                 Step::SetConfig(config) => self.config_table.put(&0, config)?,
-                Step::PutBackend(id, backend) => self.put_backend(*id, backend),
+                Step::PutBackend(id, backend) | Step::RetireBackend(id, backend) => self.put_backend(*id, backend),
                 Step::ClearBackend(id) => self.put_backend(*id, &abi::Backend::default()),
                 Step::PutSlots { first, ids } => self.put_slots(*first, ids.iter().copied()),
                 Step::ClearSlots { first, count } => self.put_slots(*first, (0..*count).map(|_| 0)),
