@@ -1,5 +1,8 @@
 //! `bench`: builds and runs the measuring programs of the bench crate; `bench/README.md` holds their figures.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf, absolute};
+
 use clap::{Args, Subcommand};
 
 use crate::build::{self, BPF_OBJECT};
@@ -11,7 +14,7 @@ pub enum What {
     /// Nanoseconds a packet in the programs, by BPF_PROG_TEST_RUN
     Packet(Options),
     /// Nanoseconds a packet in the layer-4 balancer, by BPF_PROG_TEST_RUN
-    Balance(Options),
+    Balance(BalanceOptions),
     /// Nanoseconds a packet in XDP on a cluster's uplink, by BPF_PROG_TEST_RUN
     Uplink(Options),
     /// Nanoseconds a use of the flow table beside an LRU hash map, by BPF_PROG_TEST_RUN
@@ -40,6 +43,16 @@ pub struct Options {
     json: bool,
 }
 
+/// How to print, and what to measure beside it.
+#[derive(Args)]
+pub struct BalanceOptions {
+    #[command(flatten)]
+    print: Options,
+    /// An object of Katran's, compiled as bench/README.md says
+    #[arg(long)]
+    katran: Option<PathBuf>,
+}
+
 /// How to print, and what.
 #[derive(Args)]
 pub struct ServiceOptions {
@@ -53,11 +66,13 @@ pub struct ServiceOptions {
 pub fn run(what: &What) -> anyhow::Result<()> {
     let (binary, Options { json }, more) = match what {
         What::Packet(options) => ("packet", options, None),
-        What::Balance(options) => ("balance", options, None),
+        What::Balance(BalanceOptions { print, katran }) => {
+            ("balance", print, katran.as_deref().map(beside).transpose()?)
+        }
         What::Flows(options) => ("flows", options, None),
         What::Uplink(options) => ("uplink", options, None),
-        What::Service(options) => {
-            ("service", &options.print, options.only.as_ref().map(|part| format!("--only={part}")))
+        What::Service(ServiceOptions { print, only }) => {
+            ("service", print, only.as_ref().map(|part| format!("--only={part}").into()))
         }
         What::Change(options) => return with_gannet("change", options),
         What::Api(options) => return with_gannet("api", options),
@@ -70,6 +85,13 @@ pub fn run(what: &What) -> anyhow::Result<()> {
     }
     bench.args(more);
     stream(&mut bench)
+}
+
+/// `--katran`, with a path that holds in the directory of the measurement, too.
+fn beside(katran: &Path) -> anyhow::Result<OsString> {
+    let mut option = OsString::from("--katran=");
+    option.push(absolute(katran)?);
+    Ok(option)
 }
 
 fn with_gannet(binary: &str, PassedOn { options }: &PassedOn) -> anyhow::Result<()> {
