@@ -103,11 +103,14 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
     let Some(vip) = find(t, &p) else { return Fate::Pass };
     let number = vip.number;
     let (base, len) = (vip.ring as u32, (vip.ring >> 32) as u32);
+    let sport = p.tuple.sport;
     if vip.state & VIP_BY_CLIENT != 0 {
-        // For the choice alone; a record, too, is of the client then.
+        // For the slot alone. A record is of one connection, or a client's older ones would move with its newest.
         p.tuple.sport = Be16(0);
     }
-    let index = ((hash(&p.tuple, cfg.seed) as u64).wrapping_mul(len as u64) >> 32) as u32;
+    let hash = hash(&p.tuple, cfg.seed);
+    p.tuple.sport = sport;
+    let index = ((hash as u64).wrapping_mul(len as u64) >> 32) as u32;
     let Some(slot) = t.slot(base.wrapping_add(index)) else { return Fate::Drop(Counter::DropNoBackend) };
     let id = if slot >> 16 == 0 { slot } else { b.choose(t, &p, slot, t.changed_s(number)) };
     let Some(to) = t.backend(id) else { return Fate::Drop(Counter::DropNoBackend) };

@@ -117,6 +117,25 @@ fn affinity_goes_by_client() {
     }
 }
 
+/// A client's connections from before its slot changed stay, whatever it opens afterwards.
+#[test]
+fn with_affinity_older_connections_stay_when_the_slot_changes() {
+    let mut m = balancer_world();
+    m.slots = vec![slot(2, 1)];
+    for vip in m.vips.values_mut() {
+        vip.ring = abi::balance::Vip::pack_ring(0, 1);
+    }
+    m.now_s.set(2_000);
+    let old = backend(&m, tcp(3, 1, 1_000, 0x10));
+    let new = backend(&m, tcp(3, 1, 1_001, 2));
+    assert_ne!(old, new);
+    for _ in 0..2 {
+        assert_eq!(backend(&m, tcp(3, 1, 1_000, 0x10)), old, "the older connection");
+        assert_eq!(backend(&m, tcp(3, 1, 1_001, 0x10)), new, "the newer one");
+        assert_eq!(backend(&m, tcp(3, 1, 1_002, 0x10)), old, "one that had no packet in between");
+    }
+}
+
 #[test]
 fn what_is_not_ours_passes_as_it_was() {
     let m = balancer_world();
