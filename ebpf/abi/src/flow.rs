@@ -45,7 +45,7 @@ pub struct FlowRecord {
     pub keys: [FlowKey; 2],
     /// Backend id, 0 if the flow is only masqueraded.
     pub backend: u32,
-    /// `FLOW_*` bits.
+    /// `FLOW_*` bits, and from [`EDGE_SHIFT`] on the row of [`crate::edge`] that counts the flow; 0: none does.
     pub flags: u32,
     /// Where the index has the two tuples: eight times the line, plus the word; [`FLOW_NOWHERE`] if it has not.
     pub at: [u32; 2],
@@ -56,6 +56,9 @@ pub const FLOW_EXTERNAL: u32 = 1;
 /// Packets go to the backend's node as they came, with the backend named beside them; that node translates, and answers the client
 /// itself ([`crate::LB_DSR`]).
 pub const FLOW_DIRECT: u32 = 2;
+
+/// See [`FlowRecord::flags`].
+pub const EDGE_SHIFT: u32 = 16;
 
 /// No place in the index.
 pub const FLOW_NOWHERE: u32 = u32::MAX;

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod balance;
+pub mod edge;
 pub mod event;
 pub mod flow;
 mod policy;
@@ -122,6 +123,8 @@ pub mod map {
     pub const SOCKETS: &str = "SOCKETS";
     pub const EVENTS: &str = "EVENTS";
     pub const CONNECTS: &str = "CONNECTS";
+    pub const EDGES: &str = "EDGES";
+    pub const TRAFFIC: &str = "TRAFFIC";
     pub const SOURCES: &str = "SOURCES";
     pub const GENERATION: &str = "GENERATION";
     pub const SEATS: &str = "SEATS";

@@ -36,6 +36,18 @@ pub trait Buffer {
         0
     }
 
+    /// Packets that this one stands for: more than one if it is several segments under one header.
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    /// Bytes from where offsets count from.
+    #[inline(always)]
+    fn rest(&self) -> usize {
+        self.size()
+    }
+
     /// The word at `off`.
     #[inline(always)]
     fn word(&self, off: usize) -> Option<u32> {

@@ -129,6 +129,9 @@ pub struct Target {
     pub dport: Be16,
     /// Backend id, 0 for none.
     pub backend: u32,
+    /// Number of the Service port, 0 for none, and whose connection to it this counts as ([`abi::edge`]).
+    pub service: u32,
+    pub client: Addr,
     /// New source address, [`Addr::ANY`] to keep the packet's.
     pub snat: Addr,
     /// `FLOW_*` bits.

@@ -9,7 +9,7 @@
 use abi::{Addr, Be16, Config, Counter, LB_DSR, ROUTE_NODE, ROUTE_OVERLAY, flow::FLOW_DIRECT};
 
 use crate::{
-    Buffer, Flow, Scratch, Tables, Verdict,
+    Buffer, Flow, Scratch, Tables, Verdict, edges,
     nat::{self, difference},
     pipeline::Origin,
     route::{self, Hop},
@@ -59,6 +59,7 @@ pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratc
     if nat::age(b, &s.packet).is_none() || mark(b, &s.to).is_none() {
         return Verdict::Drop(Counter::DropMalformed);
     }
+    edges::count(b, t, &s.to);
     Verdict::Tunnel { ifindex: cfg.overlay_ifindex, node: s.place.route.node, vni: vni(cfg) }
 }
 

@@ -137,7 +137,7 @@ pub struct Flow {
     pub dport: Be16,
     /// Backend id, 0 if the flow is only masqueraded.
     pub backend: u32,
-    /// `FLOW_*` bits.
+    /// Those of [`abi::flow::FlowRecord`].
     pub flags: u32,
     /// The packet's direction: 0 that of the opener.
     pub way: u32,

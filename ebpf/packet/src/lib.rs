@@ -15,6 +15,7 @@ pub mod buffer;
 pub mod checksum;
 pub mod conntrack;
 pub mod direct;
+pub mod edges;
 pub mod flows;
 pub mod fragment;
 #[cfg(any(test, feature = "host"))]
@@ -36,6 +37,7 @@ pub mod verdict;
 pub mod vxlan;
 
 pub use buffer::Buffer;
+pub use edges::Edges;
 pub use flows::{Cells, Flow};
 pub use scratch::Scratch;
 pub use steps::Steps;

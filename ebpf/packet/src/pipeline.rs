@@ -4,14 +4,15 @@ use abi::{
     Addr, Be16, Config, Counter, IPPROTO_UDP, LIMIT_EGRESS, LIMIT_INGRESS, ROUTE_LOCAL_PODS, ROUTE_NATIVE,
     ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue,
     VXLAN_PORT,
-    flow::{FLOW_DIRECT, FLOW_EXTERNAL},
+    edge::CLIENT_OUTSIDE,
+    flow::{EDGE_SHIFT, FLOW_DIRECT, FLOW_EXTERNAL},
 };
 
 use crate::{
-    Scratch, Steps, Tables, Verdict,
+    Buffer, Scratch, Steps, Tables, Verdict,
     conntrack::{self, Found},
-    direct, fragment,
-    nat::difference,
+    direct, edges, fragment,
+    nat::{self, difference},
     parse::{Kind, Packet, Unparsed},
     policy,
     route::{self, Hop},
@@ -163,7 +164,7 @@ fn send_out<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scra
             First::Drop => return Verdict::Drop(s.refused),
         },
     }
-    if !b.rewrite(s) {
+    if !b.rewrite(t, s) {
         return Verdict::Drop(Counter::DropUnsupported);
     }
     // The receiver of an answer, and of what is only masqueraded, is where the kernel's route led already.
@@ -240,7 +241,7 @@ fn answer<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
     if s.packet.kind == Kind::Error {
         return b.error(t, s);
     }
-    conntrack::answered(t, s) && b.rewrite(s)
+    conntrack::answered(t, s) && b.rewrite(t, s)
 }
 
 /// The common path of everything that comes in: translate, then send on.
@@ -279,7 +280,7 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
     if direct::is(&s.to) {
         return direct::send(b, t, cfg, s);
     }
-    if !error && !b.rewrite(s) {
+    if !error && !b.rewrite(t, s) {
         return Verdict::Drop(Counter::DropUnsupported);
     }
     route::find(t, &s.to.dst, &mut s.place);
@@ -314,13 +315,27 @@ fn first<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, origin: Orig
 /// Makes the records of a flow whose [`Scratch::target`] is known.
 #[inline(always)]
 pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> First {
+    let service = s.target.service;
+    let row = if service == 0 { 0 } else { t.edge(&s.target.client, service) };
+    s.target.flags |= row << EDGE_SHIFT;
     if !conntrack::open(t, s) {
         return First::Drop;
     }
-    if s.target.backend != 0 {
-        t.connected(s.service.id);
+    if service != 0 {
+        t.connected(service);
+        t.open_edge(row);
     }
     First::Translate
+}
+
+/// Makes a packet what [`Scratch::to`] says, and counts it.
+#[inline(always)]
+pub fn rewrite<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
+    let done = nat::rewrite(b, &s.packet, &s.to).is_some();
+    if done {
+        edges::count(b, t, &s.to);
+    }
+    done
 }
 
 /// The half of [`first`] that writes nothing but a client's affinity: where the flow is to go ([`Scratch::target`]), and where that is
@@ -328,6 +343,7 @@ pub fn open<T: Tables>(t: &T, s: &mut Scratch) -> First {
 #[inline(always)]
 pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
     s.refused = Counter::DropNotReady;
+    s.target.service = 0;
     let Some(cfg) = t.config() else { return First::Drop };
     if origin == Origin::Direct {
         s.target.flags = FLOW_EXTERNAL;
@@ -376,6 +392,8 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
         s.target.dst = s.backend.addr;
         s.target.dport = s.backend.port;
         s.target.backend = id;
+        s.target.service = s.service.id;
+        s.target.client = if origin == Origin::Uplink { CLIENT_OUTSIDE } else { p.tuple.src };
         route::find(t, &s.target.dst, &mut s.place);
     }
     // What the node's stack has sent out does not come back in, and pods' packets to a native node are as they should be.

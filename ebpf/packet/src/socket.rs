@@ -111,6 +111,7 @@ fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
         return Choice::Refuse;
     }
     t.connected(found.id);
+    t.open_edge(t.edge(&client, found.id));
     Choice::Translate(SocketEntry {
         backend: backend.addr,
         service: call.addr,

@@ -5,7 +5,7 @@
 //! answer with a number.
 
 use crate::{
-    Buffer, Scratch, Tables, bandwidth, icmp, nat, parse,
+    Buffer, Scratch, Tables, bandwidth, icmp, parse,
     pipeline::{self, First, Origin},
     policy::{self, Direction},
 };
@@ -24,10 +24,10 @@ pub trait Steps<T: Tables>: Buffer + Sized {
         icmp::error(self, t, s)
     }
 
-    /// [`nat::rewrite`] to [`Scratch::to`].
+    /// [`pipeline::rewrite`].
     #[inline(always)]
-    fn rewrite(&mut self, s: &mut Scratch) -> bool {
-        nat::rewrite(self, &s.packet, &s.to).is_some()
+    fn rewrite(&mut self, t: &T, s: &mut Scratch) -> bool {
+        pipeline::rewrite(self, t, s)
     }
 
     /// [`pipeline::choose`].

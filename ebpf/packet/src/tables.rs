@@ -9,14 +9,14 @@ use abi::{
 };
 
 use crate::{
-    Scratch,
+    Edges, Scratch,
     conntrack::{self, Attempt},
     flows::{self, Cuts, Flow, Made},
 };
 
 /// The maps of [`abi::map`], and the clock. Shared by all CPUs, hence `&self` throughout; values are copies, because a
 /// reference into a map may change under the reader.
-pub trait Tables: Cuts {
+pub trait Tables: Cuts + Edges {
     /// The node's configuration; `None` until it has been written.
     fn config(&self) -> Option<&Config>;
     /// Coarse monotonic seconds.

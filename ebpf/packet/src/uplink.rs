@@ -18,7 +18,7 @@ use abi::{Addr, Config, Counter, IPPROTO_UDP, ROUTE_OVERLAY, VXLAN_PORT, flow::F
 use crate::{
     Scratch, Steps, Tables,
     conntrack::{self, Found},
-    direct,
+    direct, edges,
     nat::{self, difference},
     parse::{Kind, L3, Packet, Part},
     pipeline::{First, Origin},
@@ -97,7 +97,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     if new && b.open(t, s, Origin::Uplink) != First::Translate {
         return Fate::Drop(s.refused);
     }
-    if !b.rewrite(s) {
+    if !b.rewrite(t, s) {
         return Fate::Drop(Counter::DropUnsupported);
     }
     let (to, from) = (s.next_hop.to, s.next_hop.from);
@@ -127,9 +127,10 @@ fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
         if direct::mark(b, &s.to).is_none() {
             return Fate::Drop(Counter::DropMalformed);
         }
+        edges::count(b, t, &s.to);
         direct::vni(cfg)
     } else {
-        if !b.rewrite(s) {
+        if !b.rewrite(t, s) {
             return Fate::Drop(Counter::DropUnsupported);
         }
         cfg.vni

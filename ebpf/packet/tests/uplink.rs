@@ -36,6 +36,7 @@ fn assert_equal(a: &Memory, b: &Memory, at: &str) {
     assert_eq!(a.affinity, b.affinity, "affinity {at}");
     assert_eq!(a.fragments, b.fragments, "fragments {at}");
     assert_eq!(a.connections, b.connections, "connections {at}");
+    assert_eq!(a.edges, b.edges, "edges {at}");
 }
 
 fn same_as_tcx(mode: u8) {

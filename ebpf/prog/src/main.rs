@@ -5,6 +5,7 @@
 
 mod access;
 mod balance;
+mod edges;
 mod event;
 mod flow_run;
 mod maps;

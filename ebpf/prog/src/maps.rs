@@ -3,6 +3,7 @@
 use abi::{
     AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, Rate,
     RouteValue, SeatValue, SocketValue, VethValue,
+    edge::{EdgeRow, EdgeTraffic, MAX_EDGES},
     flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
     service::{SERVICE_ROWS, ServiceRow},
 };
@@ -50,6 +51,10 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(abi::event::EVENTS_BYTES, 0
 pub static GATES: PerCpuArray<abi::event::Gate> = PerCpuArray::with_max_entries(abi::event::GATES, 0);
 #[map]
 pub static CONNECTS: Array<u64> = Array::with_max_entries(abi::MAX_CONNECTS, 0);
+#[map]
+pub static EDGES: Array<EdgeRow> = Array::with_max_entries(MAX_EDGES, BPF_F_MMAPABLE);
+#[map]
+pub static TRAFFIC: PerCpuArray<EdgeTraffic> = PerCpuArray::with_max_entries(MAX_EDGES, 0);
 #[map]
 pub static RATES: Array<Rate> = Array::with_max_entries(abi::MAX_RATES, 0);
 #[map]

@@ -65,6 +65,13 @@ impl Buffer for Skb {
     }
 
     #[inline(always)]
+    fn segments(&self) -> u32 {
+        // SAFETY: the context is valid for the whole program.
+        let segments = unsafe { read_volatile(&raw const (*self.0).gso_segs) };
+        if segments == 0 { 1 } else { segments }
+    }
+
+    #[inline(always)]
     fn byte(&self, off: usize) -> Option<u8> {
         let p = self.at(off, 1)?;
         // SAFETY: one byte at `p` is in the packet.

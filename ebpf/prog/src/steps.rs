@@ -16,7 +16,7 @@ use packet::{
     Flow, Scratch, Steps, bandwidth,
     conntrack::{self, Attempt},
     flows::{self, Made},
-    icmp, nat, parse,
+    icmp, parse,
     pipeline::{self, First, Origin},
     policy::{self, Direction},
 };
@@ -57,7 +57,7 @@ extern "C" fn step_error(skb: *mut __sk_buff) -> u32 {
 #[inline(never)]
 extern "C" fn step_rewrite(skb: *mut __sk_buff) -> u32 {
     let Some(s) = borrowed() else { return 0 };
-    nat::rewrite(&mut Skb(skb), &s.packet, &s.to).is_some() as u32
+    pipeline::rewrite(&mut Skb(skb), &Maps { now_s: 0 }, s) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -291,7 +291,7 @@ impl Steps<Maps> for Skb {
     }
 
     #[inline(always)]
-    fn rewrite(&mut self, s: &mut Scratch) -> bool {
+    fn rewrite(&mut self, _t: &Maps, s: &mut Scratch) -> bool {
         lend(s);
         step_rewrite(self.0) != 0
     }

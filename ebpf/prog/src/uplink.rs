@@ -126,7 +126,7 @@ extern "C" fn wire_parse(ctx: *mut xdp_md, from: usize) -> u32 {
 #[inline(never)]
 extern "C" fn wire_rewrite(ctx: *mut xdp_md, from: usize) -> u32 {
     let Some(s) = borrowed() else { return 0 };
-    nat::rewrite(&mut Xdp { ctx, from }, &s.packet, &s.to).is_some() as u32
+    pipeline::rewrite(&mut Xdp { ctx, from }, &Maps { now_s: 0 }, s) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -197,7 +197,7 @@ impl Steps<Maps> for Xdp {
     }
 
     #[inline(always)]
-    fn rewrite(&mut self, s: &mut Scratch) -> bool {
+    fn rewrite(&mut self, _t: &Maps, s: &mut Scratch) -> bool {
         lend(s);
         wire_rewrite(self.ctx, self.from) != 0
     }

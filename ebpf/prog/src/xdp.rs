@@ -40,6 +40,11 @@ impl Buffer for Xdp {
     }
 
     #[inline(always)]
+    fn rest(&self) -> usize {
+        self.size().wrapping_sub(self.from)
+    }
+
+    #[inline(always)]
     fn byte(&self, off: usize) -> Option<u8> {
         // SAFETY: in the packet.
         self.at(off, 1).map(|p| unsafe { access::load1(p) } as u8)

@@ -1,21 +1,22 @@
 //! The object's maps, filled from tables in memory and read back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::AsFd as _};
 
 use abi::{
     AffinityKey, AffinityValue, Connection, FlowKey, FragmentKey, FragmentValue, IdentityKey, RuleKey,
+    edge::{EdgeRow, EdgeTraffic, MAX_EDGES},
     flow::{FLOW_LINE, FlowRecord},
     map,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, lpm_trie},
     util::nr_cpus,
 };
 use datapath::service_rows;
-use kernel::bpf::{Plain, Raw};
-use packet::host::{FlowWords, Memory, SEATS};
+use kernel::bpf::{Mapped, Plain, Raw};
+use packet::host::{EdgeMemory, FlowWords, Memory, SEATS};
 
 /// Fills the maps that user space owns.
 pub fn fill(bpf: &mut Ebpf, memory: &Memory) -> Result<()> {
@@ -119,6 +120,7 @@ pub fn reset(bpf: &mut Ebpf) -> Result<()> {
     array(bpf, map::FLOWS, (0..).zip(empty.records))?;
     array(bpf, map::FLOW_STATES, (0..).zip(lines(&empty.states)))?;
     array(bpf, map::FLOW_INDEX, (0..).zip(lines(&empty.index)))?;
+    reset_edges(bpf)?;
     clear::<FlowKey, Connection>(bpf, map::CONNECTIONS)?;
     clear::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS)?;
     clear::<AffinityKey, AffinityValue>(bpf, map::AFFINITY)
@@ -132,6 +134,49 @@ pub fn flows(bpf: &Ebpf) -> Result<FlowWords> {
         states: words(map::FLOW_STATES)?,
         index: words(map::FLOW_INDEX)?,
     })
+}
+
+/// Rows of the table of edges that are not all zero, and what went by in them.
+pub fn edges(bpf: &Ebpf) -> Result<EdgeMemory> {
+    let rows = edge_rows(bpf)?;
+    let map = PerCpuArray::<&MapData, Raw<EdgeTraffic>>::try_from(bpf.map(map::TRAFFIC).context(map::TRAFFIC)?)?;
+    let mut traffic = BTreeMap::new();
+    for row in rows.keys() {
+        let mut sum = EdgeTraffic::default();
+        for one in map.get(row, 0)?.iter() {
+            for (way, part) in sum.ways.iter_mut().zip(one.0.ways) {
+                way.packets += part.packets;
+                way.bytes += part.bytes;
+            }
+        }
+        if sum != EdgeTraffic::default() {
+            traffic.insert(*row, sum);
+        }
+    }
+    Ok(EdgeMemory { rows: rows.into(), traffic: traffic.into() })
+}
+
+fn edge_rows(bpf: &Ebpf) -> Result<BTreeMap<u32, EdgeRow>> {
+    let rows = mapped_edges(bpf)?;
+    let all = (0..MAX_EDGES).filter_map(|row| Some((row, rows.get(row as usize)?)));
+    Ok(all.filter(|(_, row)| *row != EdgeRow::default()).collect())
+}
+
+fn mapped_edges(bpf: &Ebpf) -> Result<Mapped<EdgeRow>> {
+    let Some(aya::maps::Map::Array(data)) = bpf.map(map::EDGES) else { bail!("{} is no array", map::EDGES) };
+    Ok(Mapped::new(data.fd().as_fd(), MAX_EDGES as usize)?)
+}
+
+fn reset_edges(bpf: &mut Ebpf) -> Result<()> {
+    let (used, mut rows) = (edge_rows(bpf)?, mapped_edges(bpf)?);
+    let found = bpf.map_mut(map::TRAFFIC).context(map::TRAFFIC)?;
+    let mut traffic = PerCpuArray::<&mut MapData, Raw<EdgeTraffic>>::try_from(found)?;
+    for row in used.into_keys() {
+        let zeroes = vec![Raw(EdgeTraffic::default()); nr_cpus().map_err(|(_, e)| e)?];
+        traffic.set(row, PerCpuValues::try_from(zeroes)?, 0)?;
+        rows.set(row as usize, &EdgeRow::default());
+    }
+    Ok(())
 }
 
 type Line = [u64; FLOW_LINE as usize];

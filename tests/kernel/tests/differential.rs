@@ -48,6 +48,7 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
     assert_eq!(fragments, *memory.fragments.borrow(), "fragments {at}");
     let connections = tables::read::<FlowKey, Connection>(bpf, map::CONNECTIONS).expect("CONNECTIONS reads");
     assert_eq!(connections, *memory.connections.borrow(), "connections {at}");
+    assert_eq!(tables::edges(bpf).expect("EDGES reads"), memory.edges, "edges {at}");
     assert_eq!(affinity, *memory.affinity.borrow(), "affinity {at}");
 }
 

@@ -57,6 +57,7 @@ fn compare(bpf: &Ebpf, memory: &Memory, at: &str) {
     assert_eq!(affinity, *memory.affinity.borrow(), "affinity {at}");
     let connections = tables::read::<FlowKey, Connection>(bpf, map::CONNECTIONS).expect("CONNECTIONS reads");
     assert_eq!(connections, *memory.connections.borrow(), "connections {at}");
+    assert_eq!(tables::edges(bpf).expect("EDGES reads"), memory.edges, "edges {at}");
 }
 
 #[test]

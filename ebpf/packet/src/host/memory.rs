@@ -11,7 +11,10 @@ use abi::{
     ServiceKey, ServiceValue, Source, SourceKey, VethValue, flow::FLOW_BITS_MIN,
 };
 
-use super::table::{FlowMemory, Line};
+use super::{
+    edges::EdgeMemory,
+    table::{FlowMemory, Line},
+};
 use crate::{Buffer, Cells, Steps, Tables, checksum, flows::Cuts};
 
 /// A frame in memory, its checksums complete.
@@ -103,6 +106,7 @@ pub struct Memory {
     pub rules: BTreeMap<RuleKey, u32>,
     pub connections: RefCell<BTreeMap<FlowKey, Connection>>,
     pub counters: RefCell<BTreeMap<Counter, u64>>,
+    pub edges: EdgeMemory,
 }
 
 /// Copies what was found.
@@ -160,6 +164,7 @@ impl Default for Memory {
             rules: BTreeMap::new(),
             connections: RefCell::default(),
             counters: RefCell::default(),
+            edges: EdgeMemory::default(),
         }
     }
 }

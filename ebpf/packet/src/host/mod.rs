@@ -3,6 +3,7 @@
 
 mod balancer;
 mod carry;
+mod edges;
 mod frame;
 mod guard;
 mod memory;
@@ -13,6 +14,7 @@ mod world;
 
 pub use balancer::{BalancerMemory, balancer_frame, balancer_world, run as balance, vip_address};
 pub use carry::{Carried, carry};
+pub use edges::EdgeMemory;
 pub use frame::{Fragment, Spec, check, icmp_error};
 pub use guard::{Rule, guard, guard_at_random, limit};
 pub use memory::{Frame, Memory};

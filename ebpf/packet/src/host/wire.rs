@@ -72,6 +72,10 @@ impl Buffer for Cable {
         self.frame.0.len()
     }
 
+    fn rest(&self) -> usize {
+        self.frame.0.len().saturating_sub(self.from)
+    }
+
     fn byte(&self, off: usize) -> Option<u8> {
         self.frame.byte(self.from + off)
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use abi::{flow, map};
+use abi::{edge, flow, map};
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
 
@@ -19,7 +19,7 @@ pub type Line = [u64; flow::FLOW_LINE as usize];
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 23] = [
+pub const SHAPES: [Shape; 25] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, 4, size_of::<abi::service::ServiceRow>(), abi::service::SERVICE_ROWS),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -37,6 +37,8 @@ pub const SHAPES: [Shape; 23] = [
     (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
     (map::EVENTS, 0, 0, abi::event::EVENTS_BYTES),
     (map::CONNECTS, 4, 8, abi::MAX_CONNECTS),
+    (map::EDGES, 4, size_of::<edge::EdgeRow>(), edge::MAX_EDGES),
+    (map::TRAFFIC, 4, size_of::<edge::EdgeTraffic>(), edge::MAX_EDGES),
     (map::GENERATION, 4, 4, 1),
     (map::SEATS, 4, size_of::<abi::SeatValue>(), abi::MAX_SEATS),
     (map::IDENTITIES, size_of::<abi::IdentityKey>(), 4, abi::MAX_IDENTITIES),

@@ -62,6 +62,10 @@ unsafe impl Plain for abi::AffinityKey {}
 unsafe impl Plain for abi::AffinityValue {}
 
 // SAFETY: as above.
+unsafe impl Plain for abi::edge::EdgeRow {}
+// SAFETY: as above.
+unsafe impl Plain for abi::edge::EdgeTraffic {}
+// SAFETY: as above.
 unsafe impl Plain for abi::event::Event {}
 // SAFETY: as above.
 unsafe impl Plain for abi::balance::Vip {}
