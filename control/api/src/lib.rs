@@ -13,6 +13,7 @@ pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod shape;
+pub mod spread;
 pub mod status;
 pub mod time;
 

@@ -23,6 +23,11 @@ impl Identities {
         self.0.transport(User::account(NAMESPACE, account(controller)))
     }
 
+    /// A client in process for the fabric, which only tells what it does not understand. Kubernetes has no account for it.
+    pub fn fabric(&self) -> Client {
+        self.0.transport(User::gannet())
+    }
+
     /// A client in process for the scheduler.
     pub fn scheduler(&self) -> Client {
         self.0.transport(User::new("system:kube-scheduler", Vec::<String>::new()))

@@ -5,6 +5,7 @@
 //! their own crates and modules list what they spawn in turn. `loops` reads the store into [`views`], then starts
 //! `scheduler`, `fabric` and the controllers, which read those; the API answers before. Channels: none here.
 
+pub mod complaints;
 pub mod execute;
 mod extra;
 pub mod families;
@@ -200,12 +201,13 @@ pub async fn run(config: Config, shutdown: Shutdown, ready: impl FnOnce()) -> Re
             tracing::info!("control loops have read the store");
             let (tls, stop) = (fabric_tls(&pki), shutdown.clone());
             let scheduler = run_scheduler::run_scheduler(identities.scheduler(), views.clone(), shutdown.clone());
+            let complaints = complaints::Complaints::new(identities.fabric());
             let controllers = run_controllers::run_controllers(identities, views.clone(), controllers, shutdown);
             // Tasks of their own, so that one that computes holds up no other.
             let _ = tokio::join!(
                 process::spawn("controllers", controllers),
                 process::spawn("scheduler", scheduler),
-                process::spawn("fabric", run_fabric::run_fabric(views, fabric, tls, ledger, stop)),
+                process::spawn("fabric", run_fabric::run_fabric(views, fabric, tls, ledger, complaints, stop)),
             );
         }),
     ];

@@ -23,6 +23,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status as RpcStatus, Streaming};
 use wire::fabric::{Ack, Delta};
 
+use crate::complaints::Complaints;
 use crate::views::Views;
 
 /// Deltas that may wait for one node.
@@ -110,6 +111,7 @@ pub async fn run_fabric(
     listener: TcpListener,
     tls: ServerTlsConfig,
     ledger: Arc<Ledger>,
+    complaints: Complaints,
     shutdown: Shutdown,
 ) {
     // Whoever can reach the port must have a certificate of the cluster's CA; whose it is, is checked for each stream.
@@ -135,13 +137,13 @@ pub async fn run_fabric(
         result = serve => if let Err(error) = result {
             tracing::error!(%error, "the fabric server ended");
         },
-        () = publish(views, states, &ledger) => {}
+        () = publish(views, states, &ledger, complaints) => {}
         () = shutdown.cancelled() => {}
     }
 }
 
 /// Compiles one View after the other and publishes each state that says something new.
-async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &Ledger) {
+async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &Ledger, mut complaints: Complaints) {
     let mut last = process::instant();
     let mut view = views.latest();
     let mut state = compile(&view, None);
@@ -149,6 +151,7 @@ async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &L
     let mut published = Arc::new(state.clone());
     ledger.warn(&state);
     announce(&published, &states, ledger);
+    complaints.tell(&view, state.policy.warnings());
     loop {
         let mut next = views.changed().await;
         // A change that comes alone goes out at once; in a burst, one delta goes out each interval.
@@ -169,6 +172,7 @@ async fn publish(mut views: Views, states: watch::Sender<Arc<State>>, ledger: &L
             announce(&published, &states, ledger);
             last = process::instant();
         }
+        complaints.tell(&view, state.policy.warnings());
     }
 }
 

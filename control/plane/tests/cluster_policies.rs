@@ -113,5 +113,36 @@ async fn they_reach_the_fabric_in_the_order_of_their_tiers() {
     let rules = &state.policy.rulesets[&ruleset].rules;
     // The first of the Admin tier by priority accepts; nothing behind it matters.
     assert!(!rules.is_empty() && rules.iter().all(|rule| !rule.deny && !rule.egress), "{rules:?}");
+
+    // A field that nobody knows opens nothing, and its author is told.
+    let strange = json!({
+        "apiVersion": format!("{group}/v1alpha2"), "kind": "ClusterNetworkPolicy", "metadata": {"name": "strange"},
+        "spec": {"tier": "Admin", "priority": 3, "subject": {"namespaces": {}},
+            "ingress": [{"action": "Accept", "from": [{"namespaces": {}}], "when": "noon"}]},
+    });
+    create(&client, group, "v1alpha2", "clusternetworkpolicies", &strange).await;
+    let view = tokio::time::timeout(PATIENCE, views.changed()).await.expect("the View follows");
+    let state = fabric::compile(&view, None);
+    let mut complaints = plane::complaints::Complaints::new(client.clone());
+    for _ in 0..2 {
+        complaints.tell(&view, state.policy.warnings());
+    }
+    let events = Gvr::new("", "v1", "events");
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let list = client.list_value(&events, "", &client::ListParams::all()).await.expect("events are listed");
+            let mut about = list.items.into_iter().filter(|event| event["involvedObject"]["name"] == "strange");
+            if let Some(event) = about.next() {
+                return event;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let event = told.await.expect("an Event is written");
+    assert_eq!(
+        (&event["reason"], &event["type"], &event["count"]),
+        (&json!("NotUnderstood"), &json!("Warning"), &json!(1))
+    );
+    assert!(event["message"].as_str().is_some_and(|message| message.contains("\"when\"")), "{event}");
     shutdown.cancel();
 }

@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use plane::complaints::Complaints;
 use plane::identities::Identities;
 use plane::pki::{Names, Pki};
 use plane::run_controllers::{ControllersConfig, run_controllers};
@@ -94,7 +95,8 @@ async fn start() -> Plane {
         run_namespaces(server, store, identities.client("namespace-controller"), shutdown.clone()),
     );
     process::spawn("scheduler", run_scheduler(identities.scheduler(), views.clone(), shutdown.clone()));
-    process::spawn("fabric", run_fabric(views.clone(), listener, tls, ledger.clone(), shutdown.clone()));
+    let complaints = Complaints::new(client.clone());
+    process::spawn("fabric", run_fabric(views.clone(), listener, tls, ledger.clone(), complaints, shutdown.clone()));
     process::spawn("nodes", nodes(client.clone(), views.clone(), shutdown.clone()));
     Plane { client, views, pki, ledger, fabric, shutdown, _dir: dir }
 }

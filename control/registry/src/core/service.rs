@@ -99,6 +99,12 @@ impl Strategy for Service {
         rules::service(&service["spec"])
     }
 
+    fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
+        let annotations = &service["metadata"]["annotations"];
+        let ignored = api::spread::spread(|name| annotations[name].as_str()).ignored;
+        ignored.into_iter().map(|what| format!("metadata.annotations: {what}; it is left out")).collect()
+    }
+
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         rules::update(&new["spec"], &old["spec"])
     }

@@ -584,3 +584,19 @@ fn rows() {
         p | 0/1 | Terminating | 0 | 3m | <none> | n1 | n2 | 1/2"#]]
     .assert_eq(&all.join("\n"));
 }
+
+#[test]
+fn a_weight_that_is_none_is_told() {
+    let mut heavy = with(json!({}));
+    heavy["metadata"]["labels"] = json!({"gannet.io/lb-weight": "5"});
+    let about_weights = |object: &Value| {
+        let all = Pod.warnings(object, None);
+        all.into_iter().filter(|warning| warning.contains("lb-weight")).collect::<Vec<_>>()
+    };
+    assert_eq!(about_weights(&heavy), Vec::<String>::new());
+    heavy["metadata"]["labels"] = json!({"gannet.io/lb-weight": "2000"});
+    assert_eq!(
+        about_weights(&heavy),
+        ["metadata.labels: label gannet.io/lb-weight \"2000\" is no number from 0 to 1000; it counts as 1"]
+    );
+}

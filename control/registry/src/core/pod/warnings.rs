@@ -1,5 +1,6 @@
 //! What the author of a pod, or of a template of pods, should know.
 
+use api::spread::{self, WEIGHT};
 use serde_json::Value;
 
 use crate::value::{entries, has, items, text};
@@ -50,6 +51,10 @@ fn metadata(metadata: &Value, path: &str) -> Vec<String> {
     for (key, _) in entries(annotations).filter(|(key, _)| key.starts_with(APPARMOR)) {
         let what = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
         warnings.push(format!("{path}.annotations[{key}]: {what}"));
+    }
+    let weight = metadata["labels"][WEIGHT].as_str().map(spread::weight);
+    if let Some(Err(what)) = weight {
+        warnings.push(format!("{path}.labels: {what}"));
     }
     warnings
 }

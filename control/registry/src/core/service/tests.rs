@@ -147,3 +147,14 @@ fn rows() {
         s | ExternalName | <none> | a.b | <none> | 60m | <none>"#]]
     .assert_eq(&all.join("\n"));
 }
+
+#[test]
+fn annotations_that_are_not_understood_are_told() {
+    let mut odd = service(json!({"ports": [{"port": 80}]}));
+    assert_eq!(Service.warnings(&odd, None), Vec::<String>::new());
+    odd["metadata"]["annotations"] = json!({"gannet.io/lb-algorithm": "fastest", "gannet.io/maglev-size": "1000"});
+    expect![[r#"
+        metadata.annotations: annotation gannet.io/lb-algorithm "fastest" is none of even, random, maglev; it is left out
+        metadata.annotations: annotation gannet.io/maglev-size "1000" is no prime from 251 to 65521; it is left out"#]]
+    .assert_eq(&Service.warnings(&odd, None).join("\n"));
+}
