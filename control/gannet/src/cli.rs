@@ -86,8 +86,8 @@ pub enum NetVerb {
     Flows(NetEventArguments),
     /// Packets that were dropped and calls that were refused, why, and what to do about it
     Drops(NetEventArguments),
-    /// Services by the connections that are opened to them
-    Top(NetLookArguments),
+    /// Services, or who uses them, by the connections that are opened and the bytes that go by
+    Top(NetTopArguments),
     /// Services as the kernel has them: frontends, slots, backends
     Services(NetLookArguments),
     /// How full the kernel's tables are
@@ -346,6 +346,15 @@ pub struct NetLookArguments {
     pub output: Output,
     #[command(flatten)]
     pub site: SiteArguments,
+}
+
+#[derive(Args)]
+pub struct NetTopArguments {
+    /// A line for each client of a Service
+    #[arg(long)]
+    pub clients: bool,
+    #[command(flatten)]
+    pub look: NetLookArguments,
 }
 
 #[derive(Args)]

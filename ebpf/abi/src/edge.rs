@@ -20,14 +20,14 @@ pub const CLIENT_OUTSIDE: Addr = Addr::ANY_V4;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EdgeRow {
-    /// The client's address; of a socket's its network namespace as in [`crate::AffinityKey`]; or `CLIENT_*`.
+    /// The client's address; of a socket's the cookie of its network namespace in the first two words, and zeroes; or `CLIENT_*`.
     pub client: Addr,
     /// [`edge_word`], [`EDGE_BUSY`], or [`EDGE_DEAD`] and what it was; 0: free.
     pub word: u64,
     /// Connections that were given a backend.
     pub connections: u64,
-    /// What no packet hook sees: of connections that were translated at connect(2), once they are closed.
-    pub closed: EdgeTraffic,
+    /// What user space took over from rows that it freed; the packets since are in [`crate::map::TRAFFIC`].
+    pub before: EdgeTraffic,
 }
 
 /// What went by, in frames as the hooks see them (a segmentation aggregate is as many as it has segments) and bytes from the IP header on.

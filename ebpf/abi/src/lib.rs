@@ -215,6 +215,8 @@ pub const SERVICE_RANDOM: u32 = 4;
 /// The slots are a Maglev ring, and the hash is the same on all nodes: of the client's address alone with session affinity, else of
 /// address and port.
 pub const SERVICE_MAGLEV: u32 = 8;
+/// With session affinity: a client keeps its backend only if that is on this node.
+pub const SERVICE_NEAR: u32 = 16;
 /// loadBalancerSourceRanges: only the clients that [`map::SOURCES`] has for the entry may open a connection.
 pub const SERVICE_RANGES: u32 = 2;
 
@@ -271,7 +273,8 @@ pub struct FragmentValue {
     pub dport: Be16,
 }
 
-/// Key of [`map::AFFINITY`]. For sockets `client` holds the network namespace's cookie in its first two words and zeroes.
+/// Key of [`map::AFFINITY`]. For sockets `client` holds the network namespace's cookie in its first two words, 1 for an IPv4
+/// address of the Service in the third, and zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityKey {

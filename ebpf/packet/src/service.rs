@@ -1,8 +1,8 @@
 //! Services: the entry of an address and port, and the backend of a new connection.
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, BACKEND_GONE, Backend, FlowKey, SERVICE_MAGLEV,
-    SERVICE_RANDOM, ServiceKey, ServiceValue, Source,
+    Addr, AffinityKey, AffinityValue, BACKEND_ALIVE, BACKEND_DRAINING, BACKEND_GONE, BACKEND_LOCAL, Backend, FlowKey,
+    SERVICE_MAGLEV, SERVICE_NEAR, SERVICE_RANDOM, ServiceKey, ServiceValue, Source,
     service::{SERVICE_REACH, SERVICE_ROWS, ServiceRow, home},
 };
 
@@ -87,9 +87,10 @@ pub fn pick<T: Tables>(t: &T, service: &ServiceValue, client: &Addr, number: u32
         && now.wrapping_sub(last.seen_s) <= service.affinity_s
         && t.backend(last.backend, backend)
         && is_open(backend)
+        && (service.flags & SERVICE_NEAR == 0 || backend.flags & BACKEND_LOCAL != 0)
     {
         if last.seen_s != now {
-            t.set_affinity(&key, &AffinityValue { backend: last.backend, seen_s: now });
+            t.keep_affinity(&key, &AffinityValue { backend: last.backend, seen_s: now });
         }
         return last.backend;
     }

@@ -103,10 +103,11 @@ fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
     if !lookup(t, cfg, call, &mut found) {
         return Choice::Keep;
     }
-    // A socket's own address is not chosen before its destination is; all sockets of a pod share its namespace.
-    let client = Addr([call.netns as u32, (call.netns >> 32) as u32, 0, 0]);
+    // A socket's own address is not chosen before its destination is; all sockets of a pod share its namespace. A backend is of one family.
+    let mut client = Addr([call.netns as u32, (call.netns >> 32) as u32, call.addr.is_v4() as u32, 0]);
     let mut backend = Backend::default();
     let id = service::pick(t, &found, &client, call.random, &mut backend);
+    client.0[2] = 0;
     if id == 0 {
         return Choice::Refuse;
     }

@@ -40,6 +40,8 @@ pub trait Tables: Cuts + Edges {
     fn backend(&self, id: u32, value: &mut Backend) -> bool;
     fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue>;
     fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue);
+    /// Replaces an entry that still stands: one that user space has taken away stays away.
+    fn keep_affinity(&self, key: &AffinityKey, value: &AffinityValue);
 
     /// [`flows::look`].
     #[inline(always)]

@@ -2,7 +2,9 @@
 
 use abi::{
     Addr, Be16, IPPROTO_TCP,
-    edge::{CLIENT_OTHER, CLIENT_OUTSIDE, EDGE_DEAD, EdgeRow, EdgeTraffic, MAX_EDGES, Way, edge_service, edge_word, home},
+    edge::{
+        CLIENT_OTHER, CLIENT_OUTSIDE, EDGE_DEAD, EdgeRow, EdgeTraffic, MAX_EDGES, Way, edge_service, edge_word, home,
+    },
 };
 use packet::{
     Edges, Verdict,
@@ -79,8 +81,7 @@ fn whoever_is_outside_is_one_client() {
 #[test]
 fn connections_of_sockets_are_counted_by_namespace() {
     let m = world();
-    let call =
-        |netns, random| Call { addr: v4("10.96.0.20"), port: Be16::new(80), proto: IPPROTO_TCP, netns, random };
+    let call = |netns, random| Call { addr: v4("10.96.0.20"), port: Be16::new(80), proto: IPPROTO_TCP, netns, random };
     for netns in [77, 77, 1 << 40] {
         connect(&m, &call(netns, 0));
     }

@@ -130,3 +130,45 @@ fn a_host_port_on_loopback_is_for_the_nodes_own_sockets() {
         assert_eq!(matches!(choice, Choice::Translate(_)), expected, "{addr} {netns}");
     }
 }
+
+/// A client that has both families is remembered for a backend of each.
+#[test]
+fn affinity_of_sockets_is_of_one_family() {
+    let mut m = world();
+    let services: Vec<_> = m.services.iter().map(|(key, value)| (*key, *value)).collect();
+    let of =
+        |vip: Addr| *services.iter().find(|(key, _)| key.addr == vip && key.proto == IPPROTO_TCP).expect("it is there");
+    let ((key4, four), (key6, six)) = (of(v4("10.96.0.20")), of(v6("fd00:96::14")));
+    for (key, value) in [(key4, four), (key6, six)] {
+        m.services.insert(key, abi::ServiceValue { id: four.id, affinity_s: 60, ..value });
+    }
+    for _ in 0..2 {
+        let old = entry(connect(&m, &call(key4.addr, key4.port.get(), IPPROTO_TCP, POD)));
+        let new = entry(connect(&m, &call(key6.addr, key6.port.get(), IPPROTO_TCP, POD)));
+        assert!(old.backend.is_v4() && !new.backend.is_v4(), "{old:?} {new:?}");
+    }
+}
+
+/// A frontend with local backends only (internalTrafficPolicy or externalTrafficPolicy Local) shares its port's number with others that have more.
+#[test]
+fn affinity_keeps_to_local_backends_where_the_frontend_does() {
+    let mut m = world();
+    let at = |m: &Memory, ip: &str| {
+        let mut of_tcp = m.backends.iter().filter(|(_, backend)| backend.proto == IPPROTO_TCP);
+        *of_tcp.find(|(_, backend)| backend.addr == v4(ip)).expect("it is there").0
+    };
+    let (here, there) = (at(&m, "10.244.1.2"), at(&m, "10.244.2.5"));
+    m.backends.get_mut(&here).expect("it is there").flags |= abi::BACKEND_LOCAL;
+    let vip = v4("10.96.0.20");
+    let key = ServiceKey { addr: vip, port: Be16::new(80), proto: IPPROTO_TCP, scope: abi::SCOPE_CLUSTER };
+    let value = abi::ServiceValue { affinity_s: 60, base: 5_000, len: 1, ..m.services[&key] };
+    m.slots.insert(5_000, here);
+    m.affinity.borrow_mut().insert(
+        abi::AffinityKey { client: Addr([POD as u32, 0, 1, 0]), service: value.id },
+        abi::AffinityValue { backend: there, seen_s: 1_000 },
+    );
+    m.services.insert(key, value);
+    assert_eq!(entry(connect(&m, &call(vip, 80, IPPROTO_TCP, POD))).backend_id, there);
+    m.services.insert(key, abi::ServiceValue { flags: value.flags | abi::SERVICE_NEAR, ..value });
+    assert_eq!(entry(connect(&m, &call(vip, 80, IPPROTO_TCP, POD))).backend_id, here);
+}

@@ -11,6 +11,7 @@ use abi::{
     VethValue,
     flow::{FLOW_LINE, FlowRecord},
 };
+use aya_ebpf::bindings::BPF_EXIST;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_map_lookup_elem};
 use packet::{
     Cells, Flow, Scratch, Tables,
@@ -230,6 +231,12 @@ impl Tables for Maps {
     fn set_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
         // A full table evicts; a lost entry costs one more choice.
         let _ = maps::AFFINITY.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn keep_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        // As above.
+        let _ = maps::AFFINITY.insert(key, value, BPF_EXIST as u64);
     }
 
     #[inline(always)]

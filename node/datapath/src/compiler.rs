@@ -107,6 +107,11 @@ impl Compiler {
         &self.local
     }
 
+    /// The first of those who claim a frontend.
+    pub fn owner(&self, key: &ServiceKey) -> Option<&PortName> {
+        self.claims.get(key)?.first()
+    }
+
     /// Host ports cost what changes, all else everything.
     pub fn set_local(&mut self, local: Local) {
         let rest = Local { host_ports: Vec::new(), ..local.clone() };

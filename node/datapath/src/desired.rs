@@ -152,11 +152,13 @@ fn compile_port(name: &ServiceName, service: &Service, port: &Port, here: Here<'
         let of_family = |ip: &&IpAddr| ip.is_ipv4() == (family == Family::V4);
         let frontend = |reach, flags| {
             let chosen = choose(service, port, reach, family, here);
+            // Clients are remembered for the whole port, of which another frontend may have more backends.
+            let near = if service.affinity_s != 0 && reach == Reach::Local { abi::SERVICE_NEAR } else { 0 };
             Frontend {
                 spread: spread(service, &chosen),
                 backends: chosen.into_iter().map(|(key, _)| key).collect(),
                 affinity_s: service.affinity_s,
-                flags: flags | algorithm_flag(service.algorithm),
+                flags: flags | near | algorithm_flag(service.algorithm),
                 sources: Arc::default(),
             }
         };

@@ -55,7 +55,7 @@ pub fn differences(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<D
                     None => continue,
                 }
             }
-            Step::Barrier => continue,
+            Step::Barrier | Step::ForgetAffinity(_) => continue,
         };
         found.insert(Difference { table, entry, service, problem });
     }

@@ -13,6 +13,7 @@ mod compiler;
 mod desired;
 mod differences;
 mod dump;
+mod edges;
 mod health;
 mod host_port;
 pub mod maglev;
@@ -31,10 +32,11 @@ pub use address::{addr, ip, prefix, route_key};
 pub use desired::{BackendKey, Conflict, Desired, DesiredPort, Dns, Frontend, Local, PortName, Spread, compile};
 pub use differences::{Difference, differences};
 pub use dump::dump;
+pub use edges::{EDGE_IDLE_S, EDGE_REST_S, EDGES_FULL, EdgeKeeper, EdgeUpkeep};
 pub use health::HealthCheck;
 pub use host_port::HostPort;
 pub use observed::{Cursors, Observed};
-pub use plan::{Plan, Step};
+pub use plan::{Forget, Plan, Step};
 pub use planner::Planner;
 pub use state::{
     Algorithm, Endpoint, EndpointState, Epoch, Fault, Node, Port, Protocol, Reach, Record, Rejected, Service,

@@ -88,7 +88,7 @@ impl Observed {
             Step::DeleteRoute(key) => {
                 self.routes.remove(key);
             }
-            Step::Barrier => {}
+            Step::Barrier | Step::ForgetAffinity(_) => {}
             Step::ClearSlots { first, count } => {
                 let end = (*first + *count) as usize;
                 if let Some(range) = self.slots.get_mut(*first as usize..end) {

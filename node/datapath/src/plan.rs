@@ -1,4 +1,6 @@
 //! Writes to the tables, in order.
+use std::collections::{BTreeMap, BTreeSet};
+
 use abi::{Backend, Config, RouteKey, RouteValue, ServiceKey, ServiceValue, SourceKey};
 
 use crate::desired::Conflict;
@@ -34,7 +36,8 @@ impl Plan {
             | Step::Barrier
             | Step::RetireBackend(..)
             | Step::ClearSlots { .. }
-            | Step::ClearBackend(_) => false,
+            | Step::ClearBackend(_)
+            | Step::ForgetAffinity(_) => false,
         };
         Plan { steps: self.steps.into_iter().filter(keeps).collect(), ..self }
     }
@@ -73,4 +76,22 @@ pub enum Step {
         count: u32,
     },
     ClearBackend(u32),
+    /// Take away from [`abi::map::AFFINITY`] what names backends that are none of the Service's any more.
+    ForgetAffinity(Forget),
+}
+
+/// Whose affinity is to be forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forget {
+    /// Numbers of Service ports, with all backends that their clients may have.
+    pub members: BTreeMap<u32, BTreeSet<u32>>,
+    /// Service ports that are not among them are no more.
+    pub all: bool,
+}
+
+impl Forget {
+    /// Whether a client that has this backend of this Service port is among them.
+    pub fn concerns(&self, service: u32, backend: u32) -> bool {
+        self.members.get(&service).map_or(self.all, |members| !members.contains(&backend))
+    }
 }

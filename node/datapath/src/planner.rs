@@ -1,11 +1,11 @@
 //! The data plane's planning with its memory: a delta costs what it changes.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use wire::fabric::Delta;
 
 use crate::compiler::Compiler;
-use crate::desired::Local;
+use crate::desired::{Local, PortName};
 use crate::health::HealthCheck;
 use crate::observed::Observed;
 use crate::plan::{Plan, Step};
@@ -28,7 +28,9 @@ impl Planner {
     /// With an empty state of epoch 0 and the tables as they were read.
     pub fn new(local: Local, observed: Observed) -> Planner {
         let compiler = Compiler::new(local, State::default());
-        Planner { compiler, tables: Tables::new(observed), everything: true }
+        let mut tables = Tables::new(observed);
+        tables.doubt_affinity();
+        Planner { compiler, tables, everything: true }
     }
 
     /// The fabric's state as folded so far.
@@ -39,6 +41,16 @@ impl Planner {
     /// What the node knows of itself.
     pub fn local(&self) -> &Local {
         self.compiler.local()
+    }
+
+    /// Whose a frontend is.
+    pub fn owner(&self, key: &abi::ServiceKey) -> Option<&PortName> {
+        self.compiler.owner(key)
+    }
+
+    /// Frontends whose backends have a slot each, whatever their weights, because [`abi::map::SLOTS`] has no room for a ring.
+    pub fn flat(&self) -> &BTreeSet<abi::ServiceKey> {
+        self.tables.flat()
     }
 
     /// The tables once all plans are executed.
@@ -64,6 +76,7 @@ impl Planner {
     /// The tables are not what the plans should have made of them, but this.
     pub fn reread(&mut self, observed: Observed) {
         self.tables = Tables::new(observed);
+        self.tables.doubt_affinity();
         self.everything = true;
     }
 
@@ -76,7 +89,7 @@ impl Planner {
         if taking {
             let plan = self.tables.plan(desired, &changes);
             // Frontends without a place may find one after any change.
-            self.everything = !plan.refused.is_empty();
+            self.everything = !plan.refused.is_empty() || !self.tables.flat().is_empty();
             return plan;
         }
         let mut observed = self.tables.observed().clone();

@@ -4,7 +4,7 @@
 //! go before their slots are cleared and slots before their backends, with a grace period in between for programs
 //! that are still running on what they read. A backend that nobody wants is marked at once, so that established flows leave it. What is to be cleared is swept later, many plans at once; until then its
 //! numbers stay in use, and a backend that is wanted again has its old one.
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
     BACKEND_GONE, Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, RouteKey, ServiceKey,
@@ -14,7 +14,7 @@ use abi::{
 use crate::compiler::Changes;
 use crate::desired::{BackendKey, Desired, DesiredPort, Frontend, PortName, Spread};
 use crate::observed::Observed;
-use crate::plan::{Plan, Step};
+use crate::plan::{Forget, Plan, Step};
 use crate::rings::Rings;
 use crate::service_rows::Places;
 use crate::slots::Slots;
@@ -43,6 +43,8 @@ pub(crate) struct Tables {
     slots: Slots,
     /// Rows of the table of Services, also of entries that wait to be forgotten.
     places: Places,
+    /// Entries that have a slot for each backend where they should have a ring, because there was no room for it.
+    flat: BTreeSet<ServiceKey>,
     /// What no entry names since the last sweep began, and what none named when it did.
     dead: Dead,
     swept: Dead,
@@ -55,11 +57,16 @@ struct Dead {
     backends: BTreeSet<u32>,
     /// Entries that were taken away.
     services: BTreeSet<ServiceKey>,
+    /// Numbers of Service ports with session affinity that lost backends.
+    affinity: BTreeSet<u32>,
+    /// What clients are remembered for was not seen to come about: all of it is to be looked at.
+    all_affinity: bool,
 }
 
 impl Dead {
     fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.backends.is_empty() && self.services.is_empty()
+        let looks = self.all_affinity || !self.affinity.is_empty();
+        self.slots.is_empty() && self.backends.is_empty() && self.services.is_empty() && !looks
     }
 }
 
@@ -96,6 +103,16 @@ impl Tables {
         &self.observed
     }
 
+    /// Entries without the ring that they should have.
+    pub fn flat(&self) -> &BTreeSet<ServiceKey> {
+        &self.flat
+    }
+
+    /// Lets the next sweep look at everything that clients are remembered for.
+    pub fn doubt_affinity(&mut self) {
+        self.dead.all_affinity = true;
+    }
+
     /// Plans the writes for what changed, except those that clear what is used no more, and takes them as done.
     pub fn plan(&mut self, desired: &Desired, changes: &Changes) -> Plan {
         let mut plan = Plan { conflicts: changes.conflicts.clone(), ..Plan::default() };
@@ -130,6 +147,7 @@ impl Tables {
         for key in gone {
             if let Some(row) = self.observed.rows.get(&key).copied() {
                 self.write(Step::DeleteService { row, key }, &mut plan);
+                self.flat.remove(&key);
                 self.dead.services.insert(key);
             }
         }
@@ -186,8 +204,30 @@ impl Tables {
             plan.steps.push(Step::ClearBackend(id));
         }
         swept.services.iter().for_each(|key| self.places.free(key));
+        if swept.all_affinity || !swept.affinity.is_empty() {
+            plan.steps.push(Step::ForgetAffinity(self.forget(swept.affinity, swept.all_affinity)));
+        }
         plan.steps.iter().for_each(|step| self.observed.apply(step));
         plan.steps
+    }
+
+    /// Whom clients of these Service ports, or of all, may be remembered for.
+    fn forget(&self, affinity: BTreeSet<u32>, all: bool) -> Forget {
+        let mut members: BTreeMap<u32, BTreeSet<u32>> =
+            affinity.into_iter().map(|number| (number, BTreeSet::new())).collect();
+        for value in self.observed.services.values().filter(|value| value.affinity_s != 0) {
+            let known = if all { Some(members.entry(value.id).or_default()) } else { members.get_mut(&value.id) };
+            known.into_iter().for_each(|known| known.extend(self.observed.slots_of(value)));
+        }
+        Forget { members, all }
+    }
+
+    /// Notes that an entry's clients may be remembered for backends that it does not have any more.
+    fn note_affinity(&mut self, before: &ServiceValue, after: &[u32]) {
+        let after: HashSet<u32> = after.iter().copied().collect();
+        if before.affinity_s != 0 && self.observed.slots_of(before).iter().any(|id| !after.contains(id)) {
+            self.dead.affinity.insert(before.id);
+        }
     }
 
     /// Takes a write as done and keeps the indexes.
@@ -196,10 +236,18 @@ impl Tables {
             Step::PutService { key, value, .. } => {
                 *self.numbers.entry(value.id).or_default() += 1;
                 self.slots.hold(value.base, value.len);
-                self.observed.services.get(key).copied()
+                let before = self.observed.services.get(key).copied();
+                if let Some(before) = &before {
+                    let same = before.id == value.id && value.affinity_s != 0;
+                    let after = if same { self.observed.slots_of(value).to_vec() } else { Vec::new() };
+                    self.note_affinity(before, &after);
+                }
+                before
             }
             Step::DeleteService { row, key } if self.observed.rows.get(key) == Some(row) => {
-                self.observed.services.get(key).copied()
+                let before = self.observed.services.get(key).copied();
+                before.iter().for_each(|before| self.note_affinity(before, &[]));
+                before
             }
             _ => None,
         };
@@ -281,6 +329,12 @@ impl Tables {
                 let range = ids.and_then(|ids| {
                     let list = rings.slots(frontend, &ids);
                     let range = self.range(key, port, list, &mut shared, taken, plan);
+                    let flat = range.is_none() && frontend.spread != Spread::Even;
+                    if flat {
+                        self.flat.insert(*key)
+                    } else {
+                        self.flat.remove(key)
+                    };
                     // Without room for a ring, better a slot each than none.
                     range.or_else(|| self.range(key, port, ids, &mut shared, taken, plan))
                 });
@@ -338,6 +392,9 @@ impl Tables {
         let base = if let Some(base) = kept {
             base
         } else if let Some(base) = self.own_ring(key, port, len) {
+            if let Some(before) = self.observed.services.get(key).copied() {
+                self.note_affinity(&before, &list);
+            }
             // Slot by slot a connection goes to the old backend or the new one, and both are there.
             self.write(Step::PutSlots { first: base, ids: list.clone() }, plan);
             base

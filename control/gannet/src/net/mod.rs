@@ -23,10 +23,8 @@ pub fn run(verb: &NetVerb) -> anyhow::Result<bool> {
     let site = match verb {
         NetVerb::Test(arguments) => return crate::net_test::run(arguments).map(|()| true),
         NetVerb::Flows(arguments) | NetVerb::Drops(arguments) => &arguments.site,
-        NetVerb::Top(arguments)
-        | NetVerb::Services(arguments)
-        | NetVerb::Maps(arguments)
-        | NetVerb::Progs(arguments) => &arguments.site,
+        NetVerb::Top(arguments) => &arguments.look.site,
+        NetVerb::Services(arguments) | NetVerb::Maps(arguments) | NetVerb::Progs(arguments) => &arguments.site,
         NetVerb::Trace(arguments) => &arguments.site,
         NetVerb::Verify(arguments) => &arguments.site,
     }

@@ -255,6 +255,10 @@ impl Tables for Memory {
         self.affinity.borrow_mut().insert(*key, *value);
     }
 
+    fn keep_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        self.affinity.borrow_mut().entry(*key).and_modify(|known| *known = *value);
+    }
+
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
         self.fragments.borrow().get(key).copied()
     }

@@ -120,7 +120,8 @@ pub(super) fn folders(containerd: &Path) -> Vec<PathBuf> {
 }
 
 /// Addresses of network namespaces by their cookies.
-struct Callers {
+#[derive(Debug)]
+pub(super) struct Callers {
     /// State of the node's own containerd, whose plugins bind namespaces in folders of theirs.
     containerd: PathBuf,
     known: BTreeMap<u64, IpAddr>,
@@ -128,11 +129,11 @@ struct Callers {
 }
 
 impl Callers {
-    fn of(data_dir: &Path) -> Callers {
+    pub(super) fn of(data_dir: &Path) -> Callers {
         Callers { containerd: containerd(data_dir), known: BTreeMap::new(), looked: None }
     }
 
-    fn find(&mut self, cookie: u64) -> Option<IpAddr> {
+    pub(super) fn find(&mut self, cookie: u64) -> Option<IpAddr> {
         let fresh = self.looked.is_some_and(|then| then.elapsed() < LOOK);
         if !self.known.contains_key(&cookie) && !fresh {
             self.looked = Some(process::instant());

@@ -14,11 +14,11 @@ mod plane;
 mod policy;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -26,7 +26,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::agent::{AttachReply, AttachRequest, DetachRequest};
 
+use events::Callers;
 pub use events::{Noted, Recent};
+pub use plane::Names;
 use plane::{Command, Plane};
 
 /// Gateways of every pod and addresses of the node's DNS server, on `lo` of every node. The IPv6 one is of a range that is ours alone
@@ -35,6 +37,8 @@ pub const GATEWAYS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1)), IpAddr::V6(Ipv6Addr::new(0xfd67, 0x616e, 0x6e65, 0x74, 0, 0, 0, 1))];
 /// Commands waiting for the data plane; senders wait when it is full.
 const COMMANDS: usize = 64;
+/// Pairs of client and Service with metrics of their own; the rest is added up.
+pub const MAX_LABELS: usize = 1_000;
 /// How long a pod waits for the fabric to say what its policy is; mostly it has, before the runtime asks for the interface.
 pub const POLICY_WAIT: Duration = Duration::from_secs(10);
 
@@ -135,12 +139,23 @@ pub struct NetworkStatus {
     pub updated: Option<jiff::Timestamp>,
     /// What `healthCheckNodePort`s answer.
     pub health_checks: Arc<BTreeMap<NonZeroU16, datapath::HealthCheck>>,
+    /// What the tables have no room for.
+    pub full: Arc<Full>,
     /// The fabric stream is up.
     pub connected: bool,
     /// What handles the uplink's packets, and how other nodes' backends are reached: `xdp-native, snat`.
     pub uplink: String,
     /// Why the network is not ready (the Node's NetworkUnavailable message); `None` when pods can be attached.
     pub error: Option<String>,
+}
+
+/// Frontends that the tables have no room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Full {
+    /// They do not work, stand as they were, or are not open to all who may come.
+    pub refused: BTreeSet<abi::ServiceKey>,
+    /// Their endpoints have equal shares where they should have those of a ring.
+    pub flat: BTreeSet<abi::ServiceKey>,
 }
 
 impl NetworkStatus {
@@ -158,6 +173,8 @@ pub struct Network {
     dns: Arc<dns::Table>,
     recent: Arc<Recent>,
     seen: kernel::bpf::Seen,
+    callers: Mutex<Callers>,
+    labels: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Network {
@@ -191,7 +208,9 @@ impl Network {
         let pins = pin_dir(&config.data_dir);
         let recent = Recent::follow(&pins, &config.data_dir, shutdown.clone())?;
         let seen = kernel::bpf::Seen::new(&pins);
-        let network = Arc::new(Network { commands: commands.clone(), status, dns, recent, seen });
+        let callers = Mutex::new(Callers::of(&config.data_dir));
+        let labels = Mutex::default();
+        let network = Arc::new(Network { commands: commands.clone(), status, dns, recent, seen, callers, labels });
         process::spawn("fabric", stream::follow(client, config.node_name, commands, publish, shutdown));
         Ok(network)
     }
@@ -247,6 +266,26 @@ impl Network {
     /// The kernel's tables and programs, read only.
     pub fn seen(&self) -> &kernel::bpf::Seen {
         &self.seen
+    }
+
+    /// An address of the network namespace of a cookie, if a pod has it.
+    pub fn caller(&self, cookie: u64) -> Option<IpAddr> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).find(cookie)
+    }
+
+    /// Whose the frontends and the node's addresses are. Not for asynchronous callers: it waits.
+    pub fn names(&self, keys: Vec<abi::ServiceKey>) -> Result<Names, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.blocking_send(Command::Names(keys, reply)).map_err(|_| Error::Stopped)?;
+        answer.blocking_recv().map_err(|_| Error::Stopped)?
+    }
+
+    /// Whether a client and a Service may have metrics of their own: the first [`MAX_LABELS`] that ask, for as long as the daemon runs, so
+    /// that no counter of anybody goes back.
+    pub fn may_label(&self, client: &str, service: &str) -> bool {
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = (client.to_owned(), service.to_owned());
+        labels.contains(&pair) || labels.len() < MAX_LABELS && labels.insert(pair)
     }
 
     /// Where the network stands.

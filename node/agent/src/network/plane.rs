@@ -1,8 +1,10 @@
 //! The thread that owns the data plane: the only writer of the tables, the leases and the fold of the fabric.
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use abi::ServiceKey;
 use datapath::{Difference, Dns, Epoch, Local, Plan, Planner};
 use ipnet::IpNet;
 use kernel::{Datapath, Options, PodLink};
@@ -14,6 +16,9 @@ use super::host_port::{self, HostPort};
 use super::ipam::Pool;
 use super::lease::{Lease, Leases};
 use super::policy::{Guard, is_known};
+use edges::Keeping;
+pub use edges::Names;
+
 use super::{Error, GATEWAYS, NetworkConfig, NetworkStatus, pin_dir};
 
 /// Where a command's answer goes.
@@ -32,6 +37,8 @@ pub enum Command {
     Dump(Reply<String>),
     /// Compare the kernel's tables with what the folded state compiles to; `true` mends them.
     Verify(bool, Reply<Vec<Difference>>),
+    /// Whose the frontends and this node's addresses are.
+    Names(Vec<ServiceKey>, Reply<Names>),
     /// No program runs any more on what the tables had when the sweep began; from the plane to itself.
     GracePeriodOver(Result<(), kernel::bpf::Error>),
 }
@@ -53,6 +60,9 @@ pub struct Plane {
     lease_file: PathBuf,
     dns: Arc<dns::Table>,
     status: Arc<watch::Sender<NetworkStatus>>,
+    keeping: Keeping,
+    /// Frontends that were told to have no place, or no ring.
+    told: BTreeSet<ServiceKey>,
 }
 
 impl Plane {
@@ -91,7 +101,10 @@ impl Plane {
             dns: dns_servers(config),
             config: datapath.config(),
         };
+        let keeping = Keeping::new(datapath.edges()?);
         let mut plane = Plane {
+            keeping,
+            told: BTreeSet::new(),
             datapath,
             planner: Planner::new(local, observed),
             guard,
@@ -128,9 +141,11 @@ impl Plane {
                 Command::Check(request, reply) => drop(reply.send(self.check(&request))),
                 Command::Dump(reply) => drop(reply.send(self.dump())),
                 Command::Verify(repair, reply) => drop(reply.send(self.verify(repair))),
+                Command::Names(keys, reply) => drop(reply.send(self.names(&keys))),
                 Command::GracePeriodOver(waited) => self.finish_sweep(waited),
             }
             self.begin_sweep(own);
+            self.keep_edges();
             self.publish();
         }
     }
@@ -196,9 +211,7 @@ impl Plane {
         for conflict in &plan.conflicts {
             tracing::warn!(service = %conflict.service, "address and port are taken by another Service");
         }
-        if !plan.refused.is_empty() {
-            tracing::error!(count = plan.refused.len(), "service tables are full");
-        }
+        self.tell_of_full_tables(&plan);
         self.execute(&plan)?;
         if let Some(checks) = self.planner.take_health_checks() {
             self.status.send_modify(|status| status.health_checks = Arc::new(checks));
@@ -321,6 +334,7 @@ impl Plane {
         if let Some(lease) = self.leases.pods.remove(&name) {
             self.leases.save(&self.lease_file)?;
             self.commit_policy()?;
+            self.rest_edges(&lease.ips);
             tracing::info!(pod = lease.pod, ips = ?lease.ips, interface = name, "pod detached");
         }
         self.commit_host_ports()
@@ -398,6 +412,8 @@ fn host_ifname(container_id: &str, ifname: &str) -> Result<String, Error> {
     Ok(format!("gn{:011x}", hash >> 20))
 }
 
+mod edges;
+mod full;
 mod sweep;
 #[cfg(test)]
 mod tests;

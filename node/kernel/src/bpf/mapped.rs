@@ -56,7 +56,7 @@ impl<T: Plain> Mapped<T> {
 
     /// A copy of an element.
     pub fn get(&self, index: usize) -> Option<T> {
-        // SAFETY: in the mapping, and every bit pattern is a T; we are the only writer.
+        // SAFETY: in the mapping, and every bit pattern is a T. Of words that programs write, each may be of another moment.
         Some(unsafe { self.at(index)?.cast::<T>().read_volatile() })
     }
 

@@ -4,6 +4,7 @@
 //! opening again finds them, checks them, and replaces only what differs.
 mod balancer;
 mod device;
+mod edges;
 mod events;
 mod flow_table;
 mod links;
@@ -30,6 +31,7 @@ use datapath::{Observed, Plan, Step};
 
 pub use balancer::{Balancer, BalancerTables, Room, balancer_now_s, remove_balancer};
 pub use device::{OVERLAY, SNAT_FIRST, remove};
+pub use edges::{Edge, EdgeTable, Edges};
 pub use events::{Events, event_of};
 pub use flow_table::{FlowTable, default_flow_bits, flow_bits};
 pub use links::{PinnedLink, XdpMode};
@@ -132,6 +134,7 @@ pub struct Datapath {
     services: Mutex<Services>,
     slots: Mutex<Mapped<u32>>,
     backends: Mutex<Mapped<abi::Backend>>,
+    affinity: Table<abi::AffinityKey, abi::AffinityValue>,
     routes: Table<RouteKey, RouteValue>,
     sources: Table<abi::SourceKey, u32>,
     pods: Table<abi::Addr, abi::PodValue>,
@@ -172,6 +175,7 @@ impl Datapath {
             services: Mutex::new(services::open(&pins)?),
             slots: mapped(&pins, map::SLOTS, abi::MAX_SLOTS)?,
             backends: mapped(&pins, map::BACKENDS, abi::MAX_BACKENDS)?,
+            affinity: Table::new(map::AFFINITY, object::open_map(&pins, map::AFFINITY)?),
             routes: Table::new(map::ROUTES, object::open_map(&pins, map::ROUTES)?),
             sources: Table::new(map::SOURCES, object::open_map(&pins, map::SOURCES)?),
             pods: Table::new(map::PODS, object::open_map(&pins, map::PODS)?),
@@ -241,6 +245,11 @@ impl Datapath {
         (0..abi::COUNTERS).map(|index| sys::lookup_per_cpu(map.as_fd(), index).map_err(fail)).collect()
     }
 
+    /// The rows that count who talks to which Service, for their one owner.
+    pub fn edges(&self) -> Result<Edges, Error> {
+        Edges::open(&self.options.pin_dir.join(abi::SCHEMA))
+    }
+
     /// Executes a plan in order.
     pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
         for step in &plan.steps {
@@ -257,9 +266,16 @@ impl Datapath {
                 Step::PutService { row, key, value } => lock(&self.services).put(*row, key, value),
                 Step::DeleteService { row, .. } => lock(&self.services).delete(*row),
                 Step::Barrier => grace_period()?,
+                Step::ForgetAffinity(forget) => self.forget_affinity(forget)?,
             }
         }
         Ok(())
+    }
+
+    fn forget_affinity(&self, forget: &datapath::Forget) -> Result<(), Error> {
+        let known = self.affinity.entries()?;
+        let gone = known.into_iter().filter(|(key, value)| forget.concerns(key.service, value.backend));
+        self.affinity.remove_all(&gone.map(|(key, _)| key).collect::<Vec<_>>())
     }
 
     /// Plans name no element beyond the end.

@@ -15,7 +15,7 @@ use packet::{
 
 use super::links::Links;
 use super::table::{Plain, Table};
-use super::{Error, object, resize, services, sys};
+use super::{EdgeTable, Edges, Error, object, resize, services, sys};
 use crate::netns;
 
 /// Types of maps (include/uapi/linux/bpf.h) whose entries can be counted.
@@ -130,6 +130,16 @@ impl Seen {
         ids.into_iter().map(|id| Ok(table.get(&id)?.unwrap_or(0))).collect()
     }
 
+    /// The node's configuration, once it is written.
+    pub fn config(&self) -> Result<Option<abi::Config>, Error> {
+        self.table::<u32, abi::Config>(map::CONFIG)?.get(&0)
+    }
+
+    /// Who talked to which Service.
+    pub fn edges(&self) -> Result<EdgeTable, Error> {
+        Edges::open(&self.pins)?.read()
+    }
+
     /// The Service table, sorted.
     pub fn frontends(&self) -> Result<Vec<(abi::ServiceKey, abi::ServiceValue)>, Error> {
         let (found, _) = services::open(&self.pins)?.entries();
@@ -145,7 +155,7 @@ impl Seen {
         };
         let slots = self.table::<u32, u32>(map::SLOTS)?.entries()?;
         Ok(Memory {
-            config: self.table::<u32, abi::Config>(map::CONFIG)?.get(&0)?,
+            config: self.config()?,
             services: self.frontends()?.into_iter().collect(),
             slots: slots.into_iter().filter(|(_, id)| *id != 0).collect(),
             backends: used(self.table(map::BACKENDS)?.entries()?),
@@ -216,9 +226,16 @@ impl Seen {
             let entries = match name.as_str() {
                 map::FLOWS => Some(self.living_flows()?),
                 map::FLOW_STATES | map::FLOW_INDEX => None,
+                // Rows that were in use are not empty.
+                map::SERVICES => {
+                    let rows = services::open(&self.pins).map_err(std::io::Error::other)?;
+                    Some(rows.entries().0.len() as u64)
+                }
                 _ => count(fd.as_fd(), &info)?,
             };
-            Ok(MapFill { name: name.clone(), entries, limit: info.max_entries, bytes: bytes.unwrap_or(0) })
+            // Twice as many rows as entries.
+            let limit = if name == map::SERVICES { abi::MAX_SERVICES } else { info.max_entries };
+            Ok(MapFill { name: name.clone(), entries, limit, bytes: bytes.unwrap_or(0) })
         };
         read().map_err(|source| Error::Map { what: "inspect a", map: "pinned", source })
     }

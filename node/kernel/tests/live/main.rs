@@ -8,6 +8,7 @@
 mod net;
 mod world;
 
+mod edges;
 mod lifecycle;
 mod matrix;
 mod node_port;

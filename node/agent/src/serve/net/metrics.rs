@@ -1,11 +1,13 @@
 //! The data plane in the text format of Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use abi::Counter;
+use abi::edge::EdgeTraffic;
 use kernel::bpf::Error;
 
-use super::{protocol, reasons};
+use super::{edges, protocol, reasons, tables};
 use crate::network::Network;
 
 /// Counters that are no drops.
@@ -56,6 +58,16 @@ pub(super) fn text(network: &Network) -> Result<String, Error> {
             key.scope
         ));
     }
+    let full = network.status().full;
+    for (name, help, frontends) in [
+        ("frontends_refused", "Frontends that the service tables have no room for.", &full.refused),
+        ("frontends_without_ring", "Frontends that have no Maglev ring for want of room.", &full.flat),
+    ] {
+        line(format_args!("# HELP gannet_datapath_{name} {help}"));
+        line(format_args!("# TYPE gannet_datapath_{name} gauge"));
+        line(format_args!("gannet_datapath_{name} {}", frontends.len()));
+    }
+    clients(network, &mut line)?;
     line(format_args!(
         "# HELP gannet_datapath_uplink_info What meets the uplink's packets first, and how other nodes' backends are reached."
     ));
@@ -77,4 +89,59 @@ pub(super) fn text(network: &Network) -> Result<String, Error> {
         line(format_args!("gannet_datapath_map_limit{{map=\"{}\"}} {}", map.name, map.limit));
     }
     Ok(out)
+}
+
+/// What went through each Service, and whose it was.
+fn clients(network: &Network, line: &mut impl FnMut(std::fmt::Arguments<'_>)) -> Result<(), Error> {
+    let lines = edges::lines(network)?.lines;
+    // A plane that has stopped gives no names, and the addresses do as well.
+    let names = network.names(lines.iter().map(|one| one.frontend).collect()).unwrap_or_default();
+    let mut services: BTreeMap<String, EdgeTraffic> = BTreeMap::new();
+    let mut clients: BTreeMap<String, (u64, EdgeTraffic)> = BTreeMap::new();
+    for one in &lines {
+        let key = &one.frontend;
+        let service = names.services.get(key).cloned().unwrap_or_else(|| tables::frontend(key));
+        let service = format!("service=\"{service}\",port=\"{}\",protocol=\"{}\"", key.port.get(), protocol(key.proto));
+        let pod = one.client.parse().ok().and_then(|ip| names.pods.get(&ip));
+        let client = pod.unwrap_or(&one.client);
+        let client = if network.may_label(client, &service) { client } else { "others" };
+        let sum = clients.entry(format!("client=\"{client}\",{service}")).or_default();
+        sum.0 += one.connections;
+        edges::add(&mut sum.1, &one.traffic);
+        edges::add(services.entry(service).or_default(), &one.traffic);
+    }
+    line(format_args!("# HELP gannet_datapath_service_packets_total Translated packets, by Service and direction."));
+    line(format_args!("# TYPE gannet_datapath_service_packets_total counter"));
+    for (labels, traffic) in &services {
+        for (direction, way) in ["to", "from"].into_iter().zip(traffic.ways) {
+            let packets = way.packets;
+            line(format_args!("gannet_datapath_service_packets_total{{{labels},direction=\"{direction}\"}} {packets}"));
+        }
+    }
+    line(format_args!("# HELP gannet_datapath_service_bytes_total Bytes of them from the IP header on."));
+    line(format_args!("# TYPE gannet_datapath_service_bytes_total counter"));
+    for (labels, traffic) in &services {
+        for (direction, way) in ["to", "from"].into_iter().zip(traffic.ways) {
+            let bytes = way.bytes;
+            line(format_args!("gannet_datapath_service_bytes_total{{{labels},direction=\"{direction}\"}} {bytes}"));
+        }
+    }
+    line(format_args!(
+        "# HELP gannet_datapath_client_connections_total Connections given to a backend, by client and Service."
+    ));
+    line(format_args!("# TYPE gannet_datapath_client_connections_total counter"));
+    for (labels, (connections, _)) in &clients {
+        line(format_args!("gannet_datapath_client_connections_total{{{labels}}} {connections}"));
+    }
+    line(format_args!(
+        "# HELP gannet_datapath_client_bytes_total Bytes of translated packets, by client, Service and direction."
+    ));
+    line(format_args!("# TYPE gannet_datapath_client_bytes_total counter"));
+    for (labels, (_, traffic)) in &clients {
+        for (direction, way) in ["to", "from"].into_iter().zip(traffic.ways) {
+            let bytes = way.bytes;
+            line(format_args!("gannet_datapath_client_bytes_total{{{labels},direction=\"{direction}\"}} {bytes}"));
+        }
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! Answers are JSON with addresses; names are the asker's to add, who has the whole cluster's. Blocking reads of the kernel run on
 //! the pool for them.
 
+mod edges;
 mod events;
 mod metrics;
 mod reasons;
@@ -24,6 +25,7 @@ pub(super) async fn serve(server: &Server, what: &str, method: &Method, query: &
     };
     let result = match (what, method == Method::POST) {
         ("events", false) => Ok(events::answer(&network, query).await),
+        ("edges", false) => blocking(&network, edges::answer).await,
         ("services", false) => blocking(&network, tables::services).await,
         ("maps", false) => blocking(&network, tables::maps).await,
         ("programs", false) => blocking(&network, tables::programs).await,

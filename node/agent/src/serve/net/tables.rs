@@ -6,12 +6,14 @@ use abi::{Addr, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_MAGLEV, 
 use kernel::bpf::Error;
 use serde_json::{Value, json};
 
-use super::{protocol, socket};
+use super::{edges, protocol, socket};
 use crate::network::Network;
 
 pub(super) fn services(network: &Network) -> Result<Value, Error> {
     let tables = network.seen().tables()?;
     let connects = network.seen().connects(tables.services.values().map(|value| value.id))?;
+    let full = network.status().full;
+    let traffic = edges::by_service(network)?;
     let lines = tables.services.iter().zip(connects).map(|((key, value), connections)| {
         // A backend has one slot, or its share of a ring.
         let mut shares: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
@@ -38,8 +40,11 @@ pub(super) fn services(network: &Network) -> Result<Value, Error> {
             "affinitySeconds": value.affinity_s,
             "algorithm": algorithm(value.flags),
             "slots": value.len,
+            "ringMissing": full.flat.contains(key),
+            "stale": full.refused.contains(key),
             "local": value.flags & abi::SERVICE_LOCAL != 0,
             "connections": connections,
+            "traffic": edges::traffic(&traffic.get(&value.id).copied().unwrap_or_default()),
             "backends": backends.collect::<Vec<_>>(),
         })
     });
@@ -80,7 +85,7 @@ fn algorithm(flags: u32) -> &'static str {
 }
 
 /// `10.96.0.1:443`, or `*:30080` for a NodePort.
-fn frontend(key: &ServiceKey) -> String {
+pub(super) fn frontend(key: &ServiceKey) -> String {
     if key.addr == Addr::ANY || key.addr == Addr::ANY_V4 {
         format!("*:{}", key.port.get())
     } else {
