@@ -8,10 +8,12 @@ pub mod balance;
 pub mod edge;
 pub mod event;
 pub mod flow;
+pub mod fragment;
 mod policy;
 mod rate;
 pub mod service;
 
+pub use fragment::{FragmentKey, FragmentValue, Hold, MAX_FRAGMENTS};
 pub use rate::{LIMIT_EGRESS, LIMIT_INGRESS, MAX_RATES, RATE_SCALE_BITS, Rate, rate_index};
 
 pub use policy::{
@@ -116,6 +118,9 @@ pub mod map {
     pub const FLOW_INDEX: &str = "FLOW_INDEX";
     pub const AFFINITY: &str = "AFFINITY";
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    pub const HOLD_ROWS: &str = "HOLD_ROWS";
+    pub const HOLDS: &str = "HOLDS";
+    pub const HELD: &str = "HELD";
     pub const PODS: &str = "PODS";
     pub const VETHS: &str = "VETHS";
     pub const ROUTES: &str = "ROUTES";
@@ -174,12 +179,11 @@ pub const MAX_SLOTS: u32 = 1_048_576;
 pub const MAX_BACKENDS: u32 = 262_144;
 /// Entries of [`map::AFFINITY`] (LRU_HASH).
 pub const MAX_AFFINITY: u32 = 65_536;
-/// Entries of [`map::FRAGMENTS`] (LRU_HASH): datagrams whose later fragments may still come.
-pub const MAX_FRAGMENTS: u32 = 8_192;
 /// Entries of [`map::PODS`] (HASH) and [`map::VETHS`] (HASH): the pods of one node.
 pub const MAX_PODS: u32 = 4_096;
-/// Entries of [`map::ROUTES`] (LPM_TRIE).
-pub const MAX_ROUTES: u32 = 16_384;
+/// Entries of [`map::ROUTES`] (LPM_TRIE, which takes memory for what is in it): ranges and addresses of nodes and pods, and Services' own
+/// addresses outside of the cluster's range.
+pub const MAX_ROUTES: u32 = 131_072;
 /// Entries of [`map::SOURCES`] (LPM_TRIE); a range that finds no room stays shut.
 pub const MAX_SOURCES: u32 = 16_384;
 
@@ -251,26 +255,6 @@ pub struct FlowKey {
     pub dport: Be16,
     pub proto: u8,
     pub pad: [u8; 3],
-}
-
-/// Key of [`map::FRAGMENTS`]: one fragmented datagram as it stands in the packet (RFC 791 section 3.2, RFC 8200 section 4.5).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FragmentKey {
-    pub src: Addr,
-    pub dst: Addr,
-    /// Identification as it lies in the header (IPv4: the low half).
-    pub id: u32,
-    pub proto: u8,
-    pub pad: [u8; 3],
-}
-
-/// Value of [`map::FRAGMENTS`]: the ports that only the first fragment carries.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FragmentValue {
-    pub sport: Be16,
-    pub dport: Be16,
 }
 
 /// Key of [`map::AFFINITY`]. For sockets `client` holds the network namespace's cookie in its first two words, 1 for an IPv4
@@ -355,6 +339,9 @@ pub const ROUTE_OVERLAY: u32 = 1;
 pub const ROUTE_LOCAL_PODS: u32 = 2;
 /// An address of this node: delivered to the node's own stack.
 pub const ROUTE_THIS_NODE: u32 = 3;
+/// A load-balancer or external address of a Service that is in no other range. Packets go there as anywhere outside, but what comes in
+/// by the uplink for no port of a Service does not go back.
+pub const ROUTE_SERVICE_ADDRESS: u32 = 6;
 /// An address of another node: by the overlay from a pod (its address is kept), by the uplink from this node's own address.
 /// The node's stack routes pod ranges of other nodes to the VXLAN device with the node's address as preferred source.
 pub const ROUTE_NODE: u32 = 5;
@@ -502,10 +489,19 @@ pub enum Counter {
     EventSuppressed = 29,
     /// An event for which the ring buffer had no room.
     EventLost = 30,
+    /// A fragment that waits for the first one of its datagram. It is counted again when that lets it go; more of these than of
+    /// [`Counter::FragmentReleased`] are fragments whose first one did not come in time.
+    FragmentHeld = 32,
+    /// A fragment that waited and is at its hook again.
+    FragmentReleased = 33,
+    /// To a load-balancer or external address, for no port of a Service: it would go back to the router that sent it.
+    DropNoPort = 34,
+    /// An echo request to such an address, answered.
+    Answered = 35,
 }
 
 /// Entries of [`map::COUNTERS`].
-pub const COUNTERS: u32 = 32;
+pub const COUNTERS: u32 = 48;
 
 const _: () = {
     assert!(size_of::<Addr>() == 16);
@@ -522,8 +518,6 @@ const _: () = {
     assert!(size_of::<SourceKey>() == 40);
     assert!(size_of::<Config>() == 80);
     assert!(size_of::<UplinkRun>() == 24);
-    assert!(size_of::<FragmentKey>() == 40);
-    assert!(size_of::<FragmentValue>() == 4);
     assert!(size_of::<SocketEntry>() == 40);
     assert!(size_of::<SocketValue>() == 164);
     assert!(size_of::<Rate>() == 24);

@@ -12,7 +12,9 @@ use abi::{
 
 pub use crate::verdict::Fate;
 use crate::{
-    Buffer, checksum, icmp,
+    Buffer, checksum,
+    fragment::PORTS_S,
+    icmp,
     nat::difference,
     parse::{self, Kind, L3, Packet, Part},
 };
@@ -205,12 +207,16 @@ fn may_record<T: Balancer>(t: &T, now: u32) -> bool {
 /// Gives a fragment the ports of its datagram. `false`: they are not known.
 #[inline(always)]
 pub fn complete<T: Balancer>(t: &T, p: &mut Packet) -> bool {
-    let key = FragmentKey { src: p.tuple.src, dst: p.tuple.dst, id: p.id, proto: p.tuple.proto, pad: [0; 3] };
+    let key = FragmentKey { src: p.tuple.src, dst: p.tuple.dst, id: p.id, at: 0, proto: p.tuple.proto, pad: [0; 3] };
+    let now = t.now_s();
     if p.part == Part::First {
-        t.set_fragment(&key, &FragmentValue { sport: p.tuple.sport, dport: p.tuple.dport });
+        t.set_fragment(&key, &FragmentValue { sport: p.tuple.sport, dport: p.tuple.dport, seen_s: now });
         return true;
     }
     let Some(ports) = t.fragment(&key) else { return false };
+    if now.wrapping_sub(ports.seen_s) >= PORTS_S {
+        return false;
+    }
     p.tuple.sport = ports.sport;
     p.tuple.dport = ports.dport;
     true

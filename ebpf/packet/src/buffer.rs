@@ -29,6 +29,23 @@ pub trait Buffer {
         false
     }
 
+    /// Whether the frame is addressed to another interface than the one with this MAC, where it came in: it is here only because that is
+    /// promiscuous. A socket buffer says so itself.
+    #[inline(always)]
+    fn is_for_another(&self, own: &[u8; 6]) -> bool {
+        self.is_addressed_otherwise(own)
+    }
+
+    /// The same by the frame's destination.
+    #[inline(always)]
+    fn is_addressed_otherwise(&self, own: &[u8; 6]) -> bool {
+        let (Some(high), Some(low)) = (self.word(0), self.half(4)) else { return false };
+        let [a, b, c, d, e, f] = *own;
+        let apart = (high ^ u32::from_ne_bytes([a, b, c, d])) | (low ^ u16::from_ne_bytes([e, f])) as u32;
+        // The lowest bit of the first byte: a group's.
+        apart != 0 && high.to_ne_bytes()[0] & 1 == 0
+    }
+
     /// Bytes of payload of each segment, if this is several segments of a stream under one header (GSO); else 0. The length of such a
     /// packet may be more than its field holds.
     #[inline(always)]

@@ -7,8 +7,14 @@ use abi::{Addr, FlowKey, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP
 
 use crate::{
     Buffer, Flow, Scratch, Tables, checksum, direct, nat,
-    parse::{Kind, icmp_kind, join, split},
+    parse::{Kind, Packet, Part, icmp_kind, join, split},
 };
+
+/// Types of echo requests and their answers (RFC 792, RFC 4443 section 4).
+const ECHO4: u8 = 8;
+const REPLY4: u8 = 0;
+const ECHO6: u8 = 128;
+const REPLY6: u8 = 129;
 
 /// Where the quoted packet lies.
 struct Quote {
@@ -49,6 +55,26 @@ fn translate<B: Buffer, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Option<
         s.to.src = s.packet.tuple.src;
     }
     nat::rewrite(b, &s.packet, &s.to)
+}
+
+/// Time to live of an answer made here.
+const TTL: u8 = 64;
+
+/// Turns an echo request into its answer, Ethernet addresses included: it goes back where it came from. `None` if it is none. A later
+/// fragment of one is turned round as well, whose first one alone says what it is.
+#[inline(always)]
+pub fn answer<B: Buffer>(b: &mut B, p: &Packet) -> Option<()> {
+    if p.part != Part::Later {
+        let (request, reply) = if p.v6 { (ECHO6, REPLY6) } else { (ECHO4, REPLY4) };
+        if b.byte(p.l4)? != request {
+            return None;
+        }
+        let rest = checksum::diff(u16::from_ne_bytes([request, 0]) as u32, u16::from_ne_bytes([reply, 0]) as u32);
+        // The pseudo-header's sum does not mind which address is whose.
+        b.fix_transport(p.l4 + 2, 0, rest, false)?;
+        b.set_byte(p.l4, reply)?;
+    }
+    nat::turn(b, p, TTL)
 }
 
 /// The tuple of the packet that an ICMP message quotes at `off`, turned round. `false` if the quote is cut short.

@@ -73,17 +73,39 @@ fn addresses<B: Buffer>(b: &mut B, p: &Packet, to: &Flow) -> Option<u32> {
     Some(pseudo)
 }
 
+/// Swaps the packet's ends, Ethernet's included, and gives it a new life.
+#[inline(always)]
+pub fn turn<B: Buffer>(b: &mut B, p: &Packet, ttl: u8) -> Option<()> {
+    let [to, mixed, from] = b.words::<3>(0)?;
+    let ([a, c, d, e], [f, g, h, i], [j, k, l, m]) = (to.to_ne_bytes(), mixed.to_ne_bytes(), from.to_ne_bytes());
+    ethernet(b, [h, i, j, k, l, m], [a, c, d, e, f, g])?;
+    if p.v6 {
+        b.set_words::<4>(V6_SRC, p.tuple.dst.0)?;
+        b.set_words::<4>(V6_DST, p.tuple.src.0)?;
+        return b.set_byte(V6_HOPS, ttl);
+    }
+    b.set_word(V4_SRC, p.tuple.dst.0[3])?;
+    b.set_word(V4_DST, p.tuple.src.0[3])?;
+    live(b, p, ttl)
+}
+
 /// Takes one hop off the packet's life. The caller has seen that there is one to take.
 #[inline(always)]
 pub fn age<B: Buffer>(b: &mut B, p: &Packet) -> Option<()> {
     if p.v6 {
         return b.set_byte(V6_HOPS, p.ttl.wrapping_sub(1));
     }
+    live(b, p, p.ttl.wrapping_sub(1))
+}
+
+/// Sets an IPv4 packet's time to live.
+#[inline(always)]
+fn live<B: Buffer>(b: &mut B, p: &Packet, ttl: u8) -> Option<()> {
     let old = u16::from_ne_bytes([p.ttl, p.tuple.proto]) as u32;
-    let new = u16::from_ne_bytes([p.ttl.wrapping_sub(1), p.tuple.proto]) as u32;
+    let new = u16::from_ne_bytes([ttl, p.tuple.proto]) as u32;
     let sum = b.half(V4_CHECKSUM)?;
     b.set_half(V4_CHECKSUM, checksum::apply(sum, checksum::diff(old, new)))?;
-    b.set_byte(V4_TTL, p.ttl.wrapping_sub(1))
+    b.set_byte(V4_TTL, ttl)
 }
 
 /// Addresses the Ethernet frame to a pod.

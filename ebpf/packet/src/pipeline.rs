@@ -1,19 +1,22 @@
 //! One function a hook: a packet in, a verdict out.
 
 use abi::{
-    Addr, Be16, Config, Counter, IPPROTO_UDP, LIMIT_EGRESS, LIMIT_INGRESS, ROUTE_LOCAL_PODS, ROUTE_NATIVE,
-    ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_RANGES, ServiceValue,
-    VXLAN_PORT,
+    Addr, Be16, Config, Counter, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP, LIMIT_EGRESS, LIMIT_INGRESS,
+    ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT,
+    SERVICE_RANGES, ServiceValue, VXLAN_PORT,
     edge::CLIENT_OUTSIDE,
     flow::{EDGE_SHIFT, FLOW_DIRECT, FLOW_EXTERNAL},
+    fragment::{AT_FROM_OVERLAY, AT_FROM_UPLINK, AT_TO_OVERLAY, AT_TO_POD, AT_TO_UPLINK},
 };
 
 use crate::{
     Buffer, Scratch, Steps, Tables, Verdict,
     conntrack::{self, Found},
-    direct, edges, fragment,
+    direct, edges,
+    fragment::{Ports, Waiting},
+    icmp,
     nat::{self, difference},
-    parse::{Kind, Packet, Unparsed},
+    parse::{Kind, Packet, Part, Unparsed},
     policy,
     route::{self, Hop},
     service,
@@ -66,6 +69,9 @@ pub fn from_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, ifind
     if difference(&p.tuple.src, own) | (high ^ mac.0) as u32 | (low ^ mac.1) != 0 || difference(own, &Addr::ANY) == 0 {
         return Verdict::Drop(Counter::DropSpoofed);
     }
+    if let Some(verdict) = settle(b, t, s, Origin::Pod, ifindex) {
+        return verdict;
+    }
     if s.veth.limits & LIMIT_EGRESS != 0 && !b.pay(t, s.veth.seat, true) {
         return Verdict::Drop(Counter::DropBandwidth);
     }
@@ -76,11 +82,15 @@ pub fn from_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, ifind
 #[inline(always)]
 pub fn from_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verdict {
     let Some(cfg) = t.config() else { return Verdict::Pass };
-    if !b.parse(s) {
+    // An interface in promiscuous mode sees others' frames; the stack drops them.
+    if b.is_for_another(&cfg.uplink_mac) || !b.parse(s) || route::is_group(&s.packet.tuple.dst, s.packet.v6) {
         return Verdict::Pass;
     }
-    let p = &s.packet;
-    if is_underlay(p) || route::is_group(&p.tuple.dst, p.v6) {
+    if let Some(verdict) = settle(b, t, s, Origin::Uplink, AT_FROM_UPLINK) {
+        return verdict;
+    }
+    // With the ports, which a fragment has only now.
+    if is_underlay(&s.packet) {
         return Verdict::Pass;
     }
     forward(b, t, cfg, s, Origin::Uplink)
@@ -93,10 +103,14 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
     if !b.parse(s) {
         return Verdict::Drop(s.unparsed.counter());
     }
+    s.tunnel = (*node, vni);
     if vni == direct::vni(cfg) {
-        return match direct::accept(b, t, s, node) {
-            Ok(()) => forward(b, t, cfg, s, Origin::Direct),
-            Err(reason) => Verdict::Drop(reason),
+        if let Err(reason) = direct::accept(b, t, s, node) {
+            return Verdict::Drop(reason);
+        }
+        return match settle(b, t, s, Origin::Direct, AT_FROM_OVERLAY) {
+            Some(verdict) => verdict,
+            None => forward(b, t, cfg, s, Origin::Direct),
         };
     }
     let (p, r) = (&s.packet, &mut s.sender);
@@ -107,6 +121,9 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
     }
     if route::is_group(&p.tuple.dst, p.v6) {
         return Verdict::Drop(Counter::DropUnsupported);
+    }
+    if let Some(verdict) = settle(b, t, s, Origin::Overlay, AT_FROM_OVERLAY) {
+        return verdict;
     }
     forward(b, t, cfg, s, Origin::Overlay)
 }
@@ -119,7 +136,7 @@ pub fn to_pod<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Verd
         // The stack may have forwarded it, and pieces too small to be judged could be put together by the pod (RFC 1858).
         return if s.unparsed == Unparsed::NotIp { Verdict::Pass } else { Verdict::Drop(Counter::DropMalformed) };
     }
-    let whole = fragment::complete(t, s);
+    let whole = has_ports(b, t, s, AT_TO_POD);
     let translated = whole && answer(b, t, s);
     s.place.hop = if t.pod(&s.packet.tuple.dst, &mut s.place.pod) { Hop::Pod } else { Hop::Outside };
     if !whole && policy::is_guarded(t, s) {
@@ -146,7 +163,7 @@ pub fn to_uplink<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> V
         b.error(t, s);
         return Verdict::Pass;
     }
-    if !fragment::complete(t, s) {
+    if !has_ports(b, t, s, AT_TO_UPLINK) {
         return Verdict::Pass;
     }
     send_out(b, t, cfg, s)
@@ -180,7 +197,9 @@ fn send_out<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scra
         | Verdict::Redirect { .. }
         | Verdict::Neigh { .. }
         | Verdict::Tunnel { .. }
-        | Verdict::Key { .. }) => verdict,
+        | Verdict::Key { .. }
+        | Verdict::Hold
+        | Verdict::Answer { .. }) => verdict,
     }
 }
 
@@ -203,7 +222,7 @@ pub fn to_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> 
     if !r.is_of_node() {
         return Verdict::Drop(Counter::DropNoRoute);
     }
-    if fragment::complete(t, s) {
+    if has_ports(b, t, s, AT_TO_OVERLAY) {
         answer(b, t, s);
     }
     Verdict::Key { node: s.place.route.node, vni: cfg.vni }
@@ -215,7 +234,7 @@ fn to_service<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
     if s.packet.kind == Kind::Error {
         return Verdict::Drop(Counter::DropUnsupported);
     }
-    if !fragment::complete(t, s) {
+    if !has_ports(b, t, s, AT_TO_OVERLAY) {
         return Verdict::Drop(Counter::DropFragment);
     }
     match send_out(b, t, cfg, s) {
@@ -225,7 +244,9 @@ fn to_service<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
         | Verdict::Peer { .. }
         | Verdict::Redirect { .. }
         | Verdict::Neigh { .. }
-        | Verdict::Key { .. }) => verdict,
+        | Verdict::Key { .. }
+        | Verdict::Hold
+        | Verdict::Answer { .. }) => verdict,
     }
 }
 
@@ -247,9 +268,6 @@ fn answer<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> bool {
 /// The common path of everything that comes in: translate, then send on.
 #[inline(always)]
 fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) -> Verdict {
-    if !fragment::complete(t, s) {
-        return orphan(t, s, origin);
-    }
     // An error about a translated flow is rewritten there and then.
     let error = s.packet.kind == Kind::Error && b.error(t, s);
     if !error {
@@ -267,6 +285,9 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
             Found::New => match first(b, t, s, origin) {
                 First::Translate => {}
                 First::Plain => {
+                    if s.place.is_service_address() {
+                        return at_service_address(b, t, cfg, s);
+                    }
                     if !policy::admit(b, t, s, origin, false) {
                         return Verdict::Drop(s.refused);
                     }
@@ -291,16 +312,53 @@ fn forward<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scrat
     route::send(b, t, cfg, s, own)
 }
 
-/// A later fragment whose first one was not seen: it may need a translation that is not known.
+/// Whether a packet has its ports, at a hook that the node's stack sends to: what it sends itself comes in order.
 #[inline(always)]
-fn orphan<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> Verdict {
+fn has_ports<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, at: u32) -> bool {
+    s.packet.part == Part::Whole || b.ports(t, s, at) == Ports::Known
+}
+
+/// Gives a fragment that came in its ports; `None`: the packet has them. A later fragment that may need a translation, or a verdict, waits for
+/// its first one.
+#[inline(always)]
+fn settle<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, origin: Origin, at: u32) -> Option<Verdict> {
+    if s.packet.part == Part::Whole {
+        return None;
+    }
+    match b.ports(t, s, at) {
+        Ports::Known => return None,
+        Ports::Lost => return Some(Verdict::Drop(Counter::DropKernel)),
+        Ports::Unknown => {}
+    }
     route::find(t, &s.packet.tuple.dst, &mut s.place);
-    let ours = match s.place.hop {
-        Hop::Stack => matches!(origin, Origin::Pod | Origin::Direct),
-        Hop::Outside => origin != Origin::Uplink,
-        Hop::Pod | Hop::Remote | Hop::Node | Hop::Service | Hop::NoPod => true,
-    };
-    if ours { Verdict::Drop(Counter::DropFragment) } else { Verdict::Pass }
+    if s.place.hop == Hop::Outside && origin == Origin::Uplink && !s.place.is_service_address() {
+        return Some(Verdict::Pass);
+    }
+    match b.hold(t, s) {
+        Waiting::Known => None,
+        Waiting::Held => Some(Verdict::Hold),
+        // The node itself may be meant, and its stack puts datagrams together.
+        Waiting::Refused if s.place.hop == Hop::Stack && matches!(origin, Origin::Uplink | Origin::Overlay) => {
+            Some(Verdict::Pass)
+        }
+        Waiting::Refused => Some(Verdict::Drop(Counter::DropFragment)),
+    }
+}
+
+/// From outside to a Service's load-balancer or external address, for none of its ports. The kernel's routes would send it back to where it
+/// came from, and round it goes until its hops are used up; so echo requests are answered here, as the Service would be asked whether it
+/// is there, and the rest is dropped. If the address is on an interface of this node, too, its stack has it.
+#[inline(always)]
+fn at_service_address<B: Steps<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch) -> Verdict {
+    if b.is_local(t, s) {
+        return Verdict::Pass;
+    }
+    let proto = s.packet.tuple.proto;
+    let icmp = proto == IPPROTO_ICMP && !s.packet.v6 || proto == IPPROTO_ICMPV6 && s.packet.v6;
+    if icmp && icmp::answer(b, &s.packet).is_some() {
+        return Verdict::Answer { ifindex: cfg.uplink_ifindex };
+    }
+    Verdict::Drop(Counter::DropNoPort)
 }
 
 /// The first packet of a flow: is it for a Service, and does its answer have to come back through here? If so, its records are made.
@@ -432,6 +490,7 @@ pub fn choose<T: Tables>(t: &T, s: &mut Scratch, origin: Origin) -> First {
 #[inline(always)]
 fn plain(s: &mut Scratch, origin: Origin) -> First {
     match (s.place.hop, origin) {
+        (Hop::Outside, Origin::Uplink) if s.place.is_service_address() => First::Plain,
         // The uplink carries more than the cluster: what is none of ours goes its way.
         (Hop::Outside | Hop::Node, Origin::Uplink) | (_, Origin::Stack) => First::Pass,
         // Another node has no business sending what is not for us.

@@ -2,7 +2,7 @@
 
 use abi::{
     Addr, Config, Counter, LIMIT_INGRESS, PodValue, ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_NODE, ROUTE_OVERLAY,
-    ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue,
+    ROUTE_SERVICE_ADDRESS, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteValue,
 };
 
 use crate::{
@@ -36,7 +36,7 @@ pub struct Place {
     pub hop: Hop,
     /// For [`Hop::Pod`].
     pub pod: PodValue,
-    /// For [`Hop::Remote`] and [`Hop::Node`].
+    /// For [`Hop::Remote`], [`Hop::Node`] and [`Hop::Outside`], for which its kind may be 0.
     pub route: RouteValue,
 }
 
@@ -46,6 +46,12 @@ impl Place {
     pub fn is_native(&self) -> bool {
         (self.hop == Hop::Remote || self.hop == Hop::Node) && self.route.kind & ROUTE_NATIVE != 0
     }
+
+    /// Whether it is outside, and a Service's own.
+    #[inline(always)]
+    pub fn is_service_address(&self) -> bool {
+        self.hop == Hop::Outside && self.route.kind == ROUTE_SERVICE_ADDRESS
+    }
 }
 
 /// Finds where `dst` is.
@@ -54,6 +60,7 @@ pub fn find<T: Tables>(t: &T, dst: &Addr, place: &mut Place) {
     place.hop = if t.pod(dst, &mut place.pod) {
         Hop::Pod
     } else if !t.route(dst, &mut place.route) {
+        place.route.kind = 0;
         Hop::Outside
     } else if place.route.kind & !ROUTE_NATIVE == ROUTE_OVERLAY {
         Hop::Remote

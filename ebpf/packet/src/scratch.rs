@@ -1,6 +1,8 @@
 //! Working memory of one packet. In BPF it is one CPU's element of a map, because the stack holds 512 bytes.
 
-use abi::{Backend, Counter, FlowKey, FragmentKey, RouteValue, ServiceValue, Source, VethValue, flow::FlowRecord};
+use abi::{
+    Addr, Backend, Counter, FlowKey, FragmentKey, Hold, RouteValue, ServiceValue, Source, VethValue, flow::FlowRecord,
+};
 
 use crate::{
     conntrack::Target,
@@ -19,6 +21,12 @@ pub struct Scratch {
     /// Why there is no packet.
     pub unparsed: Unparsed,
     pub fragment: FragmentKey,
+    /// A fragment that waits or is to wait.
+    pub hold: Hold,
+    /// Bytes of the packet that is put aside.
+    pub aside: u32,
+    /// The overlay's node and network that a packet came from.
+    pub tunnel: (Addr, u32),
     /// What the sender may send.
     pub veth: VethValue,
     /// Where it goes.

@@ -4,7 +4,7 @@
 //! more copy on a small stack, and its payload is undefined on the path without one, which the verifier sees.
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, Hold,
     PodValue, Rate, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, VethValue, flow::FlowRecord,
 };
 
@@ -67,6 +67,17 @@ pub trait Tables: Cuts + Edges {
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue);
+    /// A row's word; see [`abi::fragment::HOLD_ROWS`].
+    fn hold_row(&self, row: u32) -> u64;
+    /// Replaces it if it is still `old`; `false` if it is not.
+    fn swap_hold_row(&self, row: u32, old: u64, new: u64) -> bool;
+    /// [`Hold::state`] of a slot.
+    fn hold_state(&self, slot: u32) -> u64;
+    /// Replaces it if it is still `old`; `false` if it is not.
+    fn swap_hold(&self, slot: u32, old: u64, new: u64) -> bool;
+    fn hold(&self, slot: u32, value: &mut Hold) -> bool;
+    /// Replaces all of a slot that the caller owns but its state.
+    fn set_hold(&self, slot: u32, value: &Hold);
 
     /// The local pod of an address.
     fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool;

@@ -30,6 +30,10 @@ pub enum Verdict {
     Tunnel { ifindex: u32, node: Addr, vni: u32 },
     /// On to the VXLAN device, which it is leaving by already, with this tunnel key.
     Key { node: Addr, vni: u32 },
+    /// Given up here: a copy of it waits for the first fragment of its datagram.
+    Hold,
+    /// Back out of the interface it came in by; the Ethernet addresses are set.
+    Answer { ifindex: u32 },
 }
 
 impl Verdict {
@@ -41,6 +45,8 @@ impl Verdict {
             Verdict::Drop(reason) => reason,
             Verdict::Peer { .. } | Verdict::Redirect { .. } => Counter::Delivered,
             Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => Counter::Forwarded,
+            Verdict::Hold => Counter::FragmentHeld,
+            Verdict::Answer { .. } => Counter::Answered,
         }
     }
 }

@@ -134,7 +134,8 @@ fn only_nodes_send_so_for_outside_clients_and_own_pods() {
     assert_eq!(dropped(OTHER, web(CLIENT, "10.244.1.99")), Counter::DropNoPod);
     let later =
         Spec { fragment: Some(Fragment { id: 9, offset: 3, more: false }), ..tcp(CLIENT, 1, "192.0.2.2", 2, 16) };
-    assert_eq!(dropped(OTHER, beside(later.build(), "10.244.1.3", 8080)), Counter::DropFragment);
+    assert_eq!(run(&m, from(OTHER), beside(later.build(), "10.244.1.3", 8080)).0, Verdict::Hold);
+    assert_eq!(dropped("192.0.2.77", beside(later.build(), "10.244.1.3", 8080)), Counter::DropOverlay);
     assert!(m.flows.is_empty());
 }
 

@@ -65,8 +65,8 @@ proptest! {
             let verdict = apply(&m, &mut it);
             prop_assert_eq!(it.frame.0.len(), before.frame.0.len());
             match verdict {
-                Verdict::Drop(_) => {}
-                Verdict::Pass | Verdict::Peer { .. } | Verdict::Redirect { .. } | Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } => {
+                Verdict::Drop(_) | Verdict::Hold => {}
+                Verdict::Pass | Verdict::Peer { .. } | Verdict::Redirect { .. } | Verdict::Neigh { .. } | Verdict::Tunnel { .. } | Verdict::Key { .. } | Verdict::Answer { .. } => {
                     if is_sound(&before.frame.0) {
                         prop_assert_eq!(check(&it.frame.0), Ok(()), "{:?}", before);
                     }
@@ -75,7 +75,7 @@ proptest! {
         }
         pairs(&m)?;
         // In = passed + dropped + redirected.
-        let extra = [Counter::NewFlow, Counter::SocketTranslated, Counter::SocketNoBackend];
+        let extra = [Counter::NewFlow, Counter::FragmentReleased, Counter::SocketTranslated, Counter::SocketNoBackend];
         let counted: u64 = m.counters.borrow().iter().filter(|(c, _)| !extra.contains(c)).map(|(_, n)| n).sum();
         prop_assert_eq!(counted, 400);
     }

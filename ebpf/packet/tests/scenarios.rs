@@ -555,13 +555,58 @@ fn fragments_follow_the_first() {
          uplink: udp 203.0.113.9:1 > 192.0.2.1:1 frag=later",
         expect![[r#"
             pod2: udp 10.244.1.2:1000 > 10.96.0.20:80 frag=later
-                DropFragment
+                waits
             pod2: udp 10.244.1.2:1000 > 10.96.0.20:80 frag=first
                 pod3: 10.244.1.2:1000 > 10.244.1.3:8080
+                then pod3: 10.244.1.2 > 10.244.1.3 later fragment
             pod2: udp 10.244.1.2:1000 > 10.96.0.20:80 frag=later
                 pod3: 10.244.1.2 > 10.244.1.3 later fragment
             uplink: udp 203.0.113.9:1 > 192.0.2.1:1 frag=later
-                pass: 203.0.113.9 > 192.0.2.1 later fragment
+                waits
+        "#]],
+    );
+}
+
+#[test]
+fn service_addresses_do_not_send_back_what_no_port_takes() {
+    let m = world();
+    check(
+        &m,
+        "uplink: echo 203.0.113.9:77 > 198.51.100.7
+         uplink: echo 203.0.113.9:77 > 198.51.100.7 ttl=1
+         uplink: reply 203.0.113.9:77 > 198.51.100.7
+         uplink: tcp.S 203.0.113.9:1000 > 198.51.100.7:81
+         uplink: 47 203.0.113.9 > 198.51.100.7
+         uplink: tcp.S 203.0.113.9:1000 > 198.51.100.10:81
+         uplink: echo 203.0.113.9:77 > 198.51.100.10
+         uplink: tcp.S 203.0.113.9:1000 > 198.51.100.99:81
+         pod2: tcp.S 10.244.1.2:1000 > 198.51.100.7:81
+         uplink: echo 203.0.113.9:78 > 198.51.100.7 frag=later
+         uplink: echo 203.0.113.9:78 > 198.51.100.7 frag=first",
+        expect![[r#"
+            uplink: echo 203.0.113.9:77 > 198.51.100.7
+                answer: 198.51.100.7 > 203.0.113.9 id 77
+            uplink: echo 203.0.113.9:77 > 198.51.100.7 ttl=1
+                answer: 198.51.100.7 > 203.0.113.9 id 77
+            uplink: reply 203.0.113.9:77 > 198.51.100.7
+                DropNoPort
+            uplink: tcp.S 203.0.113.9:1000 > 198.51.100.7:81
+                DropNoPort
+            uplink: 47 203.0.113.9 > 198.51.100.7
+                DropNoPort
+            uplink: tcp.S 203.0.113.9:1000 > 198.51.100.10:81
+                pass: 203.0.113.9:1000 > 198.51.100.10:81
+            uplink: echo 203.0.113.9:77 > 198.51.100.10
+                pass: 203.0.113.9 > 198.51.100.10 id 77
+            uplink: tcp.S 203.0.113.9:1000 > 198.51.100.99:81
+                pass: 203.0.113.9:1000 > 198.51.100.99:81
+            pod2: tcp.S 10.244.1.2:1000 > 198.51.100.7:81
+                out by the uplink: 192.0.2.1:40138 > 198.51.100.7:81
+            uplink: echo 203.0.113.9:78 > 198.51.100.7 frag=later
+                waits
+            uplink: echo 203.0.113.9:78 > 198.51.100.7 frag=first
+                answer: 198.51.100.7 > 203.0.113.9 id 78
+                then answer: 198.51.100.7 > 203.0.113.9 later fragment
         "#]],
     );
 }

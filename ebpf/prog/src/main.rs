@@ -4,6 +4,7 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod again;
 mod balance;
 mod edges;
 mod event;

@@ -1,7 +1,7 @@
 //! The maps, by the names of `abi::map`.
 
 use abi::{
-    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, PodValue, Rate,
+    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, Hold, PodValue, Rate,
     RouteValue, SeatValue, SocketValue, VethValue,
     edge::{EdgeRow, EdgeTraffic, MAX_EDGES},
     flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
@@ -34,6 +34,15 @@ pub static FLOW_INDEX: Array<Line> = Array::with_max_entries(flow_buckets(FLOW_B
 pub static AFFINITY: LruHashMap<AffinityKey, AffinityValue> = LruHashMap::with_max_entries(abi::MAX_AFFINITY, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(abi::MAX_FRAGMENTS, 0);
+#[map]
+pub static HOLD_ROWS: Array<u64> = Array::with_max_entries(abi::fragment::HOLD_ROWS, 0);
+#[map]
+pub static HOLDS: Array<Hold> = Array::with_max_entries(abi::fragment::MAX_HOLDS, 0);
+#[map]
+pub static HELD: Array<Held> = Array::with_max_entries(abi::fragment::MAX_HOLDS, 0);
+/// Where a first fragment's own bytes are while copies of it carry those of others; in the kernel's memory for each CPU, as [`SCRATCH`].
+#[map]
+pub static ASIDE: PerCpuArray<Held> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PODS: HashMap<abi::Addr, PodValue> = HashMap::with_max_entries(abi::MAX_PODS, 0);
 #[map]
@@ -74,6 +83,9 @@ pub static CONNECTIONS: LruHashMap<FlowKey, Connection> = LruHashMap::with_max_e
 pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[btf_map]
 pub static SOCKETS: SkStorage<SocketValue> = SkStorage::new();
+
+/// A frame.
+pub type Held = [u8; abi::fragment::HELD_BYTES as usize];
 
 /// Words that the programs change by compare and swap.
 pub type Line = [u64; FLOW_LINE as usize];

@@ -8,8 +8,13 @@ use aya_ebpf::{
 };
 use packet::Buffer;
 
-use crate::access::{self, MAX_OFFSET, load1, load2, opaque};
+use crate::{
+    access::{self, MAX_OFFSET, load1, load2, opaque},
+    is_test_run,
+};
 
+/// PACKET_OTHERHOST of include/uapi/linux/if_packet.h.
+const PACKET_OTHERHOST: u32 = 3;
 /// Bytes that have to be in the linear part: Ethernet, two IP headers with options, ICMP and ports.
 const LINEAR: u32 = 160;
 
@@ -56,6 +61,15 @@ impl Buffer for Skb {
     fn is_tagged(&self) -> bool {
         // SAFETY: the context is valid for the whole program.
         unsafe { read_volatile(&raw const (*self.0).vlan_present) != 0 }
+    }
+
+    #[inline(always)]
+    fn is_for_another(&self, own: &[u8; 6]) -> bool {
+        if is_test_run() {
+            return self.is_addressed_otherwise(own);
+        }
+        // SAFETY: the context is valid for the whole program.
+        unsafe { read_volatile(&raw const (*self.0).pkt_type) == PACKET_OTHERHOST }
     }
 
     #[inline(always)]

@@ -16,12 +16,13 @@ use packet::{
     Flow, Scratch, Steps, bandwidth,
     conntrack::{self, Attempt},
     flows::{self, Made},
+    fragment::{self, Ports, Waiting},
     icmp, parse,
     pipeline::{self, First, Origin},
     policy::{self, Direction},
 };
 
-use crate::{event, maps::SCRATCH, skb::Skb, tables::Maps};
+use crate::{again, event, maps::SCRATCH, skb::Skb, tables::Maps};
 
 /// Lends the working memory to the next step: the compiler must take it for changed by that.
 #[inline(always)]
@@ -51,6 +52,36 @@ extern "C" fn step_error(skb: *mut __sk_buff) -> u32 {
     let Some(s) = borrowed() else { return 0 };
     // An error refreshes nothing, so it needs no clock.
     icmp::error(&mut Skb(skb), &Maps { now_s: 0 }, s) as u32
+}
+
+/// A fragment's ports; `at` as in [`abi::FragmentKey`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_ports(skb: *mut __sk_buff, at: u32, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 1 };
+    match fragment::ports(&mut Skb(skb), &Maps { now_s }, s, at) {
+        Ports::Known => 0,
+        Ports::Unknown => 1,
+        Ports::Lost => 2,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_hold(skb: *mut __sk_buff, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 2 };
+    match fragment::hold(&mut Skb(skb), &Maps { now_s }, s) {
+        Waiting::Held => 0,
+        Waiting::Known => 1,
+        Waiting::Refused => 2,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hold_take(slot: u32, now_s: u32) -> u32 {
+    let Some(s) = borrowed() else { return 0 };
+    fragment::take(&Maps { now_s }, s, slot, now_s) as u32
 }
 
 #[unsafe(no_mangle)]
@@ -282,6 +313,58 @@ impl Steps<Maps> for Skb {
     fn parse(&mut self, s: &mut Scratch) -> bool {
         lend(s);
         step_parse(self.0) != 0
+    }
+
+    #[inline(always)]
+    fn ports(&mut self, t: &Maps, s: &mut Scratch, at: u32) -> Ports {
+        lend(s);
+        match step_ports(self.0, at, t.now_s) {
+            0 => Ports::Known,
+            2 => Ports::Lost,
+            _ => Ports::Unknown,
+        }
+    }
+
+    #[inline(always)]
+    fn hold(&mut self, t: &Maps, s: &mut Scratch) -> Waiting {
+        lend(s);
+        match step_hold(self.0, t.now_s) {
+            0 => Waiting::Held,
+            1 => Waiting::Known,
+            _ => Waiting::Refused,
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, _t: &Maps, s: &mut Scratch, slot: u32, now_s: u32) -> bool {
+        lend(s);
+        hold_take(slot, now_s) != 0
+    }
+
+    #[inline(always)]
+    fn is_local(&mut self, _t: &Maps, s: &mut Scratch) -> bool {
+        lend(s);
+        again::step_is_local(self.0) != 0
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, _t: &Maps, slot: u32) -> bool {
+        again::hold_keep(self.0, slot) != 0
+    }
+
+    #[inline(always)]
+    fn set_aside(&mut self) -> bool {
+        again::hold_aside(self.0) != 0
+    }
+
+    #[inline(always)]
+    fn send_again(&mut self, _t: &Maps, slot: u32) -> bool {
+        again::hold_send(self.0, slot) != 0
+    }
+
+    #[inline(always)]
+    fn put_back(&mut self) -> bool {
+        again::hold_back(self.0) != 0
     }
 
     #[inline(always)]

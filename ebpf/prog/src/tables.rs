@@ -6,7 +6,7 @@ use core::{
 };
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, Hold,
     IdentityKey, PodValue, Rate, RouteKey, RouteValue, RuleKey, SeatValue, ServiceKey, ServiceValue, Source, SourceKey,
     VethValue,
     flow::{FLOW_LINE, FlowRecord},
@@ -269,6 +269,47 @@ impl Tables for Maps {
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
         // A full table evicts; later fragments of that datagram are dropped and counted.
         let _ = maps::FRAGMENTS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn hold_row(&self, row: u32) -> u64 {
+        // SAFETY: an aligned word that lives as long as the program runs. Volatile, since others write it.
+        maps::HOLD_ROWS.get_ptr(row).map_or(0, |word| unsafe { read_volatile(word) })
+    }
+
+    #[inline(always)]
+    fn swap_hold_row(&self, row: u32, old: u64, new: u64) -> bool {
+        // SAFETY: as above.
+        maps::HOLD_ROWS.get_ptr_mut(row).is_some_and(|word| unsafe { compare_exchange(word, old, new) } == old)
+    }
+
+    #[inline(always)]
+    fn hold_state(&self, slot: u32) -> u64 {
+        // SAFETY: as above: the state is the element's first word.
+        maps::HOLDS.get_ptr(slot).map_or(0, |hold| unsafe { read_volatile(hold.cast()) })
+    }
+
+    #[inline(always)]
+    fn swap_hold(&self, slot: u32, old: u64, new: u64) -> bool {
+        // SAFETY: as above.
+        maps::HOLDS.get_ptr_mut(slot).is_some_and(|hold| unsafe { compare_exchange(hold.cast(), old, new) } == old)
+    }
+
+    #[inline(always)]
+    fn hold(&self, slot: u32, value: &mut Hold) -> bool {
+        copy(value, maps::HOLDS.get(slot))
+    }
+
+    #[inline(always)]
+    fn set_hold(&self, slot: u32, value: &Hold) {
+        let Some(hold) = maps::HOLDS.get_ptr_mut(slot) else { return };
+        // SAFETY: the caller owns the element; who does not may read it, and looks at the state again afterwards.
+        unsafe {
+            (*hold).key = value.key;
+            (*hold).node = value.node;
+            (*hold).vni = value.vni;
+            (*hold).bytes = value.bytes;
+        }
     }
 
     #[inline(always)]

@@ -22,7 +22,7 @@ use aya_ebpf::{
 };
 use packet::{Scratch, Tables as _, Verdict, pipeline};
 
-use crate::{event, is_test_run, maps::SCRATCH, skb::Skb, steps::step_report, tables::Maps};
+use crate::{again, event, is_test_run, maps::SCRATCH, skb::Skb, steps::step_report, tables::Maps};
 
 /// tcx verdict: the next program, then the stack.
 const NEXT: i32 = -1;
@@ -80,7 +80,7 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
             bpf_skb_change_type(skb, PACKET_HOST);
         }
     }
-    let Some((node, vni)) = sender(skb) else {
+    let Some((node, vni)) = sender(skb).or_else(|| again::sender(skb)) else {
         event::forget();
         return drop(skb, &maps, HOOK_FROM_OVERLAY, Counter::DropOverlay);
     };
@@ -199,6 +199,14 @@ fn act(skb: *mut __sk_buff, maps: &Maps, hook: u8, verdict: Verdict) -> i32 {
                 }
                 maps.count(verdict.counter());
                 note(skb, 5, 0, node.0[3], vni, NEXT)
+            }
+            Verdict::Hold => {
+                maps.count(verdict.counter());
+                note(skb, 7, 0, 0, 0, TC_ACT_SHOT)
+            }
+            Verdict::Answer { ifindex } => {
+                maps.count(verdict.counter());
+                note(skb, 8, ifindex, 0, 0, bpf_redirect(ifindex, 0) as i32)
             }
         }
     }

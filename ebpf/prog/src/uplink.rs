@@ -202,6 +202,32 @@ impl Steps<Maps> for Xdp {
         wire_rewrite(self.ctx, self.from) != 0
     }
 
+    // Fragments, and what is for no port of a Service, pass from here to tcx.
+    #[inline(always)]
+    fn is_local(&mut self, _t: &Maps, _s: &mut Scratch) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, _t: &Maps, _slot: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn set_aside(&mut self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn send_again(&mut self, _t: &Maps, _slot: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn put_back(&mut self) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn choose(&mut self, t: &Maps, s: &mut Scratch, _origin: Origin) -> First {
         lend(s);

@@ -3,10 +3,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use abi::{ServiceKey, SourceKey};
+use abi::{Addr, RouteValue, ServiceKey, SourceKey};
 use wire::fabric::Delta;
 
-use crate::desired::{BackendKey, Conflict, Desired, Frontend, Local, Part, PortName, dns_part, is_dns, part, routes};
+use crate::address::{ip, route_key};
+use crate::desired::{
+    BackendKey, Conflict, Desired, Frontend, Local, Part, PortName, dns_part, is_dns, is_routed, part, routes,
+};
 use crate::health::{HealthCheck, HealthChecks};
 use crate::host_port;
 use crate::state::{Rejected, Service, ServiceName, Stale, State};
@@ -73,6 +76,8 @@ pub(crate) struct Compiler {
     /// Who claims a frontend, sorted; the first has it.
     claims: HashMap<ServiceKey, Vec<PortName>>,
     uses: HashMap<BackendKey, Uses>,
+    /// How many frontends an address has, node ports left out.
+    addresses: HashMap<Addr, u32>,
     /// What pods ask for with their host ports, under a name each.
     host_ports: BTreeMap<ServiceName, Part>,
     health: HealthChecks,
@@ -87,6 +92,7 @@ impl Compiler {
             desired: Desired::default(),
             claims: HashMap::new(),
             uses: HashMap::new(),
+            addresses: HashMap::new(),
             host_ports: BTreeMap::new(),
             health: HealthChecks::default(),
             changes: Changes::default(),
@@ -148,6 +154,8 @@ impl Compiler {
         if !delta.nodes.is_empty() || !delta.deleted_nodes.is_empty() {
             self.desired.routes = routes(&self.state, &self.local);
             self.changes.routes = true;
+            let addresses: Vec<Addr> = self.addresses.keys().copied().collect();
+            addresses.iter().for_each(|address| self.put_address(address));
         }
         for (before, name) in old {
             let compiled = |service: Option<&Arc<Service>>| {
@@ -165,6 +173,7 @@ impl Compiler {
     fn rebuild(&mut self) {
         self.claims.clear();
         self.uses.clear();
+        self.addresses.clear();
         self.health.clear();
         self.host_ports.clear();
         self.desired =
@@ -286,6 +295,13 @@ impl Compiler {
         self.mark(&key, &port);
         let sources = frontend.sources.clone();
         let before = self.desired.ports.entry(port).or_default().frontends.insert(key, frontend);
+        if before.is_none() && key.scope != abi::SCOPE_NODE_PORT {
+            let count = self.addresses.entry(key.addr).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.put_address(&key.addr);
+            }
+        }
         self.forget(&before.map(|frontend| frontend.sources).unwrap_or_default());
         self.changes.sources |= !sources.is_empty();
         self.desired.sources.extend(sources.iter());
@@ -294,11 +310,40 @@ impl Compiler {
     fn take(&mut self, key: &ServiceKey, port: &PortName) {
         self.mark(key, port);
         let Some(entry) = self.desired.ports.get_mut(port) else { return };
-        let sources = entry.frontends.remove(key).map(|frontend| frontend.sources).unwrap_or_default();
+        let taken = entry.frontends.remove(key);
         if entry.frontends.is_empty() {
             self.desired.ports.remove(port);
         }
-        self.forget(&sources);
+        let Some(taken) = taken else { return };
+        self.forget(&taken.sources);
+        if key.scope == abi::SCOPE_NODE_PORT {
+            return;
+        }
+        if let Some(count) = self.addresses.get_mut(&key.addr) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&key.addr);
+                self.forget_address(&key.addr);
+            }
+        }
+    }
+
+    /// An address of a Service is one of the routes, unless they say already whose it is.
+    fn put_address(&mut self, address: &Addr) {
+        let net = ip(*address).into();
+        if !is_routed(&self.desired.routes, net) {
+            let route = RouteValue { kind: abi::ROUTE_SERVICE_ADDRESS, node: Addr::ANY };
+            self.desired.routes.insert(route_key(net), route);
+            self.changes.routes = true;
+        }
+    }
+
+    fn forget_address(&mut self, address: &Addr) {
+        let key = route_key(ip(*address).into());
+        if self.desired.routes.get(&key).is_some_and(|route| route.kind == abi::ROUTE_SERVICE_ADDRESS) {
+            self.desired.routes.remove(&key);
+            self.changes.routes = true;
+        }
     }
 
     fn forget(&mut self, sources: &[SourceKey]) {

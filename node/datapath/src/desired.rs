@@ -242,7 +242,14 @@ pub(crate) fn dns_part(dns: &Dns) -> Part {
     part
 }
 
-/// The routes of one node.
+/// Whether the routes say already whose an address is: a node's, a pod's, or a Service's by its range.
+pub(crate) fn is_routed(routes: &BTreeMap<RouteKey, RouteValue>, address: IpNet) -> bool {
+    let around = (0..=address.max_prefix_len()).filter_map(|bits| IpNet::new(address.addr(), bits).ok());
+    let mut found = around.filter_map(|net| routes.get(&route_key(net.trunc())));
+    found.any(|route| route.kind != abi::ROUTE_SERVICE_ADDRESS)
+}
+
+/// The routes of one node, but for those of single addresses of Services.
 pub(crate) fn routes(state: &State, local: &Local) -> BTreeMap<RouteKey, RouteValue> {
     let mut out = BTreeMap::new();
     let mut put = |net: IpNet, kind: u32, node: Addr| {

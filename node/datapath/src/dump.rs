@@ -23,6 +23,7 @@ pub fn dump(tables: &Observed) -> String {
             abi::ROUTE_LOCAL_PODS => line(format_args!("route {to} local pods")),
             abi::ROUTE_THIS_NODE => line(format_args!("route {to} this node")),
             abi::ROUTE_SERVICE_RANGE => line(format_args!("route {to} services")),
+            abi::ROUTE_SERVICE_ADDRESS => line(format_args!("route {to} of a service")),
             kind => line(format_args!("route {to} kind {kind}")),
         }
     }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    BACKEND_GONE, Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, RouteKey, ServiceKey,
-    ServiceValue,
+    BACKEND_GONE, Backend, MAX_BACKENDS, MAX_CONNECTS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, ROUTE_SERVICE_ADDRESS,
+    RouteKey, RouteValue, ServiceKey, ServiceValue,
 };
 
 use crate::compiler::Changes;
@@ -123,8 +123,10 @@ impl Tables {
         let mut taken = Vec::new();
         let services = self.services(desired, changes, &mut taken, &mut plan);
         let routes = changes.routes || changes.everything;
+        // A Service's own address lets nothing by but for the Service's ports, so these have to be there before it and after it.
+        let of_service = |route: &RouteValue| route.kind == ROUTE_SERVICE_ADDRESS;
         if routes {
-            self.put_routes(desired, &mut plan);
+            self.put_routes(desired, |route| !of_service(route), &mut plan);
         }
         let sources = changes.sources || changes.everything;
         if sources {
@@ -137,6 +139,10 @@ impl Tables {
             if self.observed.services.get(key) != Some(value) {
                 self.write(Step::PutService { row: *row, key: *key, value: *value }, &mut plan);
             }
+        }
+        if routes {
+            self.put_routes(desired, of_service, &mut plan);
+            self.delete_routes(desired, of_service, &mut plan);
         }
         let gone: Vec<ServiceKey> = if changes.everything {
             self.observed.services.keys().filter(|key| !services.contains_key(key)).copied().collect()
@@ -160,10 +166,7 @@ impl Tables {
             }
         }
         if routes {
-            let gone = self.observed.routes.keys().filter(|key| !desired.routes.contains_key(key));
-            for key in gone.copied().collect::<Vec<RouteKey>>() {
-                self.write(Step::DeleteRoute(key), &mut plan);
-            }
+            self.delete_routes(desired, |_| true, &mut plan);
         }
         for id in retired {
             if let Some(backend) = self.observed.backends.get(&id).filter(|backend| backend.flags & BACKEND_GONE == 0) {
@@ -465,10 +468,17 @@ impl Tables {
         }
     }
 
-    fn put_routes(&mut self, desired: &Desired, plan: &mut Plan) {
+    fn delete_routes(&mut self, desired: &Desired, of: impl Fn(&RouteValue) -> bool, plan: &mut Plan) {
+        let gone = self.observed.routes.iter().filter(|(key, value)| of(value) && !desired.routes.contains_key(key));
+        for key in gone.map(|(key, _)| *key).collect::<Vec<RouteKey>>() {
+            self.write(Step::DeleteRoute(key), plan);
+        }
+    }
+
+    fn put_routes(&mut self, desired: &Desired, of: impl Fn(&RouteValue) -> bool, plan: &mut Plan) {
         let stale = self.observed.routes.keys().filter(|key| !desired.routes.contains_key(key)).count();
         let mut room = (MAX_ROUTES as usize).saturating_sub(self.observed.routes.len().max(stale));
-        for (key, value) in &desired.routes {
+        for (key, value) in desired.routes.iter().filter(|(_, value)| of(value)) {
             match self.observed.routes.get(key) {
                 Some(old) if old == value => {}
                 Some(_) => self.write(Step::PutRoute(*key, *value), plan),

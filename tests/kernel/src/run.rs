@@ -8,7 +8,7 @@ use aya::{
 };
 use packet::{
     Verdict,
-    host::{Hook, Step},
+    host::{Hook, Step, is_local},
 };
 
 /// Size of `struct __sk_buff`, and where `cb` lies in it (include/uapi/linux/bpf.h).
@@ -33,14 +33,16 @@ pub fn words(verdict: Verdict) -> [u32; 4] {
         Verdict::Neigh { ifindex } => [3, ifindex, 0, 0],
         Verdict::Tunnel { ifindex, node, vni } => [4, ifindex, node.0[3], vni],
         Verdict::Key { node, vni } => [5, 0, node.0[3], vni],
+        Verdict::Hold => [7, 0, 0, 0],
+        Verdict::Answer { ifindex } => [8, ifindex, 0, 0],
     }
 }
 
 /// The code that the kernel acts on for each of them (TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT).
 fn code(verdict: u32) -> u32 {
     match verdict {
-        1 => 2,
-        2..=4 | 6 => 7,
+        1 | 7 => 2,
+        2..=4 | 6 | 8 => 7,
         _ => 0,
     }
 }
@@ -57,6 +59,15 @@ pub fn name(hook: Hook) -> &'static str {
     }
 }
 
+/// The destination of an IP packet.
+fn destination(frame: &[u8]) -> Option<Addr> {
+    match frame.get(12..14)? {
+        [8, 0] => Some(Addr::v4(frame.get(30..34)?.try_into().ok()?)),
+        [0x86, 0xdd] => Some(Addr::v6(frame.get(38..54)?.try_into().ok()?)),
+        _ => None,
+    }
+}
+
 /// Runs a step in the kernel. The object must have been opened with [`crate::load::Inputs::TestRun`].
 pub fn step(bpf: &Ebpf, step: &Step) -> Result<Outcome> {
     let name = name(step.hook);
@@ -64,7 +75,8 @@ pub fn step(bpf: &Ebpf, step: &Step) -> Result<Outcome> {
     let given: [u32; 2] = match step.hook {
         Hook::FromPod { ifindex } => [ifindex, 0],
         Hook::FromOverlay { node: Addr(words), vni } => [words[3], vni],
-        Hook::ToPod | Hook::FromUplink | Hook::ToUplink | Hook::ToOverlay => [0, 0],
+        Hook::FromUplink => [u32::from(destination(&step.frame.0).is_some_and(|addr| is_local(&addr))), 0],
+        Hook::ToPod | Hook::ToUplink | Hook::ToOverlay => [0, 0],
     };
     let mut context = [0; CONTEXT];
     for (i, word) in [step.now_s, given[0], given[1]].into_iter().enumerate() {

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, os::fd::AsFd as _};
 
 use abi::{
-    AffinityKey, AffinityValue, Connection, FlowKey, FragmentKey, FragmentValue, IdentityKey, RuleKey,
+    AffinityKey, AffinityValue, Connection, FlowKey, FragmentKey, FragmentValue, Hold, IdentityKey, RuleKey,
     edge::{EdgeRow, EdgeTraffic, MAX_EDGES},
     flow::{FLOW_LINE, FlowRecord},
-    map,
+    fragment, map,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::{
@@ -123,7 +123,23 @@ pub fn reset(bpf: &mut Ebpf) -> Result<()> {
     reset_edges(bpf)?;
     clear::<FlowKey, Connection>(bpf, map::CONNECTIONS)?;
     clear::<FragmentKey, FragmentValue>(bpf, map::FRAGMENTS)?;
+    array(bpf, map::HOLD_ROWS, (0..fragment::HOLD_ROWS).map(|row| (row, 0_u64)))?;
+    array(bpf, map::HOLDS, (0..fragment::MAX_HOLDS).map(|slot| (slot, Hold::default())))?;
     clear::<AffinityKey, AffinityValue>(bpf, map::AFFINITY)
+}
+
+/// The fragments that wait or have waited, by slot, and the words of their rows.
+pub fn holds(bpf: &Ebpf) -> Result<(BTreeMap<u32, Hold>, BTreeMap<u32, u64>)> {
+    let slots = (0..).zip(elements::<Hold>(bpf, map::HOLDS)?).filter(|(_, hold)| hold.key != FragmentKey::default());
+    let rows = (0..).zip(elements::<u64>(bpf, map::HOLD_ROWS)?).filter(|(_, word)| *word != 0);
+    Ok((slots.collect(), rows.collect()))
+}
+
+/// The bytes in a slot.
+pub fn held(bpf: &Ebpf, slot: u32, bytes: usize) -> Result<Vec<u8>> {
+    let found = bpf.map(map::HELD).context(map::HELD)?;
+    let all = Array::<&MapData, [u8; fragment::HELD_BYTES as usize]>::try_from(found)?.get(&slot, 0)?;
+    Ok(all[..bytes].to_vec())
 }
 
 /// The flow table, word for word.

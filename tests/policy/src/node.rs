@@ -158,7 +158,9 @@ impl Node {
             | Verdict::Redirect { .. }
             | Verdict::Neigh { .. }
             | Verdict::Tunnel { .. }
-            | Verdict::Key { .. } => Fate::Free,
+            | Verdict::Key { .. }
+            | Verdict::Hold
+            | Verdict::Answer { .. } => Fate::Free,
         }
     }
 }

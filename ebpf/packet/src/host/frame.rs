@@ -59,14 +59,27 @@ impl Spec {
     /// The whole frame.
     pub fn build(&self) -> Vec<u8> {
         let later = self.fragment.is_some_and(|f| f.offset != 0);
-        let transport = if later { self.payload.clone() } else { self.transport() };
+        self.frame(self.fragment, &if later { self.payload.clone() } else { self.transport() })
+    }
+
+    /// The packet in fragments of so many bytes, a multiple of eight, and the rest.
+    pub fn cut(&self, id: u32, bytes: usize) -> Vec<Vec<u8>> {
+        let transport = self.transport();
+        let pieces = transport.chunks(bytes).enumerate().map(|(i, piece)| {
+            let (offset, more) = ((i * bytes / 8) as u16, (i + 1) * bytes < transport.len());
+            self.frame(Some(Fragment { id, offset, more }), piece)
+        });
+        pieces.collect()
+    }
+
+    fn frame(&self, fragment: Option<Fragment>, transport: &[u8]) -> Vec<u8> {
         let mut frame = [self.to_mac, self.from_mac].concat();
         match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 frame.extend([8, 0]);
                 let header_words = 5 + self.options.min(10);
                 let len = u16::from(header_words) * 4 + transport.len() as u16;
-                let fragment = self.fragment.map_or([0; 4], |f| {
+                let fragment = fragment.map_or([0; 4], |f| {
                     let [i, d] = (f.id as u16).to_be_bytes();
                     let [h, l] = (f.offset | u16::from(f.more) << 13).to_be_bytes();
                     [i, d, h, l]
@@ -87,11 +100,11 @@ impl Spec {
                 frame.extend([0x86, 0xdd]);
                 let mut extensions = Vec::new();
                 let mut kinds = vec![60; usize::from(self.options.min(3))];
-                kinds.extend(self.fragment.map(|_| 44));
+                kinds.extend(fragment.map(|_| 44));
                 let first = kinds.first().copied().unwrap_or(self.proto);
                 for (i, kind) in kinds.iter().enumerate() {
                     let next = kinds.get(i + 1).copied().unwrap_or(self.proto);
-                    match (kind, self.fragment) {
+                    match (kind, fragment) {
                         (44, Some(f)) => {
                             extensions.extend([next, 0]);
                             extensions.extend((f.offset << 3 | u16::from(f.more)).to_be_bytes());

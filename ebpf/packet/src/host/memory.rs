@@ -6,16 +6,17 @@ use std::{
 };
 
 use abi::{
-    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue,
+    Addr, AffinityKey, AffinityValue, Backend, Config, Connection, Counter, FlowKey, FragmentKey, FragmentValue, Hold,
     IdentityKey, PodValue, RULE_ANY_PROTOCOL, RULE_ONE_PORT, Rate, RouteKey, RouteValue, RuleKey, SeatValue,
     ServiceKey, ServiceValue, Source, SourceKey, VethValue, flow::FLOW_BITS_MIN,
 };
 
 use super::{
     edges::EdgeMemory,
+    pen::Pen,
     table::{FlowMemory, Line},
 };
-use crate::{Buffer, Cells, Steps, Tables, checksum, flows::Cuts};
+use crate::{Buffer, Cells, Tables, checksum, flows::Cuts};
 
 /// A frame in memory, its checksums complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,8 +83,6 @@ impl Buffer for Frame {
     }
 }
 
-impl<T: Tables> Steps<T> for Frame {}
-
 /// The tables in memory. Interior mutability stands in for maps that all CPUs share.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -95,6 +94,7 @@ pub struct Memory {
     pub affinity: RefCell<BTreeMap<AffinityKey, AffinityValue>>,
     pub flows: FlowMemory,
     pub fragments: RefCell<BTreeMap<FragmentKey, FragmentValue>>,
+    pub pen: Pen,
     pub pods: BTreeMap<Addr, PodValue>,
     pub veths: BTreeMap<u32, VethValue>,
     pub routes: BTreeMap<RouteKey, RouteValue>,
@@ -153,6 +153,7 @@ impl Default for Memory {
             affinity: RefCell::default(),
             flows: FlowMemory::new(FLOW_BITS_MIN, 0),
             fragments: RefCell::default(),
+            pen: Pen::default(),
             pods: BTreeMap::new(),
             veths: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -265,6 +266,30 @@ impl Tables for Memory {
 
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
         self.fragments.borrow_mut().insert(*key, *value);
+    }
+
+    fn hold_row(&self, row: u32) -> u64 {
+        self.pen.row(row)
+    }
+
+    fn swap_hold_row(&self, row: u32, old: u64, new: u64) -> bool {
+        self.pen.swap_row(row, old, new)
+    }
+
+    fn hold_state(&self, slot: u32) -> u64 {
+        self.pen.state(slot)
+    }
+
+    fn swap_hold(&self, slot: u32, old: u64, new: u64) -> bool {
+        self.pen.swap(slot, old, new)
+    }
+
+    fn hold(&self, slot: u32, value: &mut Hold) -> bool {
+        fill(value, Some(self.pen.hold(slot)))
+    }
+
+    fn set_hold(&self, slot: u32, value: &Hold) {
+        self.pen.set_hold(slot, value);
     }
 
     fn pod(&self, addr: &Addr, value: &mut PodValue) -> bool {

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use abi::{Addr, FlowKey, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
+use abi::{
+    Addr, FlowKey, Hold, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+    fragment::{AT_FROM_OVERLAY, AT_FROM_UPLINK},
+};
 
 use super::{Fragment, Frame, Memory, Spec, VNI, icmp_error, pod_mac};
 use crate::{Scratch, Tables as _, Verdict, pipeline};
@@ -102,6 +105,7 @@ const FOUR: Addresses = Addresses {
         "10.96.9.9",
         "198.51.100.7",
         "198.51.100.8",
+        "198.51.100.10",
     ],
     node: &["192.0.2.1", "169.254.1.1"],
     odd: &["10.244.1.99", "224.0.0.1", "255.255.255.255", "0.0.0.0"],
@@ -111,7 +115,7 @@ const SIX: Addresses = Addresses {
     remote: &["fd00:2::5", "2001:db8::2"],
     native: &["fd00:4::5", "2001:db8::4"],
     outside: &["2001:db8:ffff::9", "2001:db8:ffff::a"],
-    service: &["fd00:96::14", "fd00:96::ff"],
+    service: &["fd00:96::14", "fd00:96::ff", "2001:db8:100::7", "2001:db8:100::10"],
     node: &["2001:db8::1"],
     odd: &["fd00:1::99", "ff02::1", "::"],
 };
@@ -119,6 +123,11 @@ const PORTS: [u16; 13] = [80, 53, 443, 8080, 6443, 9000, 30080, 30081, 30082, 30
 
 /// Draws the next packet for a node in state `m`.
 pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
+    if !dice.once_in(4)
+        && let Some((hold, frame)) = m.pen.next()
+    {
+        return again(&hold, frame, now_s);
+    }
     let hook = match dice.below(15) {
         0..=4 => Hook::FromPod { ifindex: dice.pick(&[12, 13]) },
         5..=7 => Hook::FromUplink,
@@ -139,8 +148,22 @@ pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
     if matches!(hook, Hook::FromOverlay { vni, .. } if vni != VNI) && dice.once_in(2) {
         bytes = direct(dice);
     }
+    if hook == Hook::FromUplink && dice.once_in(20) {
+        // Another's, or a group's.
+        bytes[dice.pick(&[0, 5])] ^= 1;
+    }
     damage(dice, &mut bytes);
     Step { hook, frame: Frame(bytes), now_s }
+}
+
+/// A fragment that waited, at its hook again.
+pub fn again(hold: &Hold, frame: Vec<u8>, now_s: u32) -> Step {
+    let hook = match hold.key.at {
+        AT_FROM_UPLINK => Hook::FromUplink,
+        AT_FROM_OVERLAY => Hook::FromOverlay { node: hold.node, vni: hold.vni },
+        ifindex => Hook::FromPod { ifindex },
+    };
+    Step { hook, frame: Frame(frame), now_s }
 }
 
 /// A packet with the tuple of a record that exists, or an error about one.
@@ -210,6 +233,11 @@ pub(super) fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
     let dport = if dice.once_in(3) { 80 } else { dice.pick(&PORTS) };
     let parse = |text: &str| text.parse().expect("the tables hold addresses");
     let mut spec = Spec::new(parse(src), parse(dst), proto, sport, dport);
+    if hook == Hook::FromUplink && dice.once_in(20) {
+        // Is the Service there?
+        spec.proto = icmp;
+        spec.dst = parse(service[service.len() - 1 - dice.below(2)]);
+    }
     vary(dice, &mut spec);
     spec.build()
 }
@@ -233,8 +261,8 @@ fn vary(dice: &mut Dice, spec: &mut Spec) {
         spec.options = 1 + dice.below(10) as u8;
     }
     if dice.once_in(10) {
-        let offset = if dice.once_in(2) { 0 } else { 3 };
-        spec.fragment = Some(Fragment { id: dice.below(3) as u32, offset, more: offset == 0 });
+        let offset = dice.pick(&[0, 0, 3, 3, 9]);
+        spec.fragment = Some(Fragment { id: dice.below(3) as u32, offset, more: offset != 9 });
     }
 }
 

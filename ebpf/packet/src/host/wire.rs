@@ -1,7 +1,7 @@
 //! A frame at the uplink's XDP hook, in memory.
 
 use crate::{
-    Buffer, Scratch, Steps, Tables,
+    Buffer, Scratch,
     uplink::{self, Wire},
     verdict::Fate,
     vxlan::OUTER,
@@ -105,9 +105,7 @@ impl Buffer for Cable {
     }
 }
 
-impl<T: Tables> Steps<T> for Cable {}
-
-impl<T: Tables> Wire<T> for Cable {
+impl Wire<Memory> for Cable {
     fn view(&mut self, from: usize) {
         self.from = from;
     }

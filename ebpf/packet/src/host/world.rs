@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use abi::{
     Addr, BACKEND_ALIVE, BACKEND_DRAINING, Backend, Be16, Config, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, PodValue,
-    ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_RANGE, ROUTE_THIS_NODE, RouteKey,
-    RouteValue, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL, SERVICE_MAGLEV, SERVICE_RANDOM,
-    SERVICE_RANGES, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
+    ROUTE_LOCAL_PODS, ROUTE_NATIVE, ROUTE_NODE, ROUTE_OVERLAY, ROUTE_SERVICE_ADDRESS, ROUTE_SERVICE_RANGE,
+    ROUTE_THIS_NODE, RouteKey, RouteValue, SCOPE_CLUSTER, SCOPE_EXTERNAL, SCOPE_NODE_PORT, SERVICE_LOCAL,
+    SERVICE_MAGLEV, SERVICE_RANDOM, SERVICE_RANGES, ServiceKey, ServiceValue, Source, SourceKey, VethValue,
 };
 
 use super::{FlowMemory, Memory};
@@ -51,7 +51,8 @@ pub fn world() -> Memory {
             vni: VNI,
             snat_min: 40_000,
             snat_max: 40_255,
-            uplink_mac: [2, 0, 0, 0, 0, 9],
+            // As [`super::Spec`] addresses frames.
+            uplink_mac: [2, 0, 0, 0, 0, 2],
             node_cookie: 1,
             seed: 7,
             ..Config::default()
@@ -85,6 +86,12 @@ pub fn world() -> Memory {
         ("2001:db8::1", 128, ROUTE_THIS_NODE, ""),
         ("2001:db8::2", 128, ROUTE_NODE, "192.0.2.2"),
         ("fd00:96::", 112, ROUTE_SERVICE_RANGE, ""),
+        ("198.51.100.7", 32, ROUTE_SERVICE_ADDRESS, ""),
+        ("198.51.100.8", 32, ROUTE_SERVICE_ADDRESS, ""),
+        // On an interface of this node, too.
+        ("198.51.100.10", 32, ROUTE_SERVICE_ADDRESS, ""),
+        ("2001:db8:100::7", 128, ROUTE_SERVICE_ADDRESS, ""),
+        ("2001:db8:100::10", 128, ROUTE_SERVICE_ADDRESS, ""),
     ] {
         let node = if node.is_empty() { Addr::ANY } else { addr(node) };
         let prefix_len = if prefix.contains(':') { len } else { 96 + len };

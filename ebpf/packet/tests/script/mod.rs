@@ -8,7 +8,7 @@ use abi::{IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP};
 use expect_test::Expect;
 use packet::{
     Verdict,
-    host::{Fragment, Frame, Hook, Memory, Spec, Step, apply, check as check_sums, icmp_error, pod_mac, v4},
+    host::{Fragment, Frame, Hook, Memory, Spec, Step, again, apply, check as check_sums, icmp_error, pod_mac, v4},
 };
 
 /// Runs the packets one after the other.
@@ -36,7 +36,15 @@ pub fn run(m: &Memory, line: &str) -> String {
     };
     let mut bytes = build(packet);
     bytes[6..12].copy_from_slice(&mac);
-    let mut it = Step { hook, frame: Frame(bytes), now_s: m.now_s.get() };
+    let mut out = one(m, Step { hook, frame: Frame(bytes), now_s: m.now_s.get() }, line);
+    while let Some((hold, frame)) = m.pen.next() {
+        let next = one(m, again(&hold, frame, m.now_s.get()), line);
+        write!(out, "\n    then {next}").expect("a String takes everything");
+    }
+    out
+}
+
+fn one(m: &Memory, mut it: Step, line: &str) -> String {
     let verdict = apply(m, &mut it);
     let what = match verdict {
         Verdict::Drop(counter) => return format!("{counter:?}"),
@@ -46,8 +54,10 @@ pub fn run(m: &Memory, line: &str) -> String {
         Verdict::Neigh { .. } => "out by the uplink".to_owned(),
         Verdict::Tunnel { node, .. } => format!("tunnel to {}", octets(&node.v4_octets())),
         Verdict::Key { node, .. } => format!("key {}", octets(&node.v4_octets())),
+        Verdict::Hold => return "waits".to_owned(),
+        Verdict::Answer { .. } => "answer".to_owned(),
     };
-    if !packet.contains("frag") {
+    if !line.contains("frag") {
         assert_eq!(check_sums(&it.frame.0), Ok(()), "{line}");
     }
     format!("{what}: {}", show(&it.frame.0))
@@ -90,7 +100,8 @@ fn build(text: &str) -> Vec<u8> {
         match word.split_once('=').expect("name=value") {
             ("ttl", n) => spec.ttl = n.parse().expect("a number"),
             ("frag", "first") => spec.fragment = Some(Fragment { id: 7, offset: 0, more: true }),
-            ("frag", _) => spec.fragment = Some(Fragment { id: 7, offset: 3, more: false }),
+            ("frag", "middle") => spec.fragment = Some(Fragment { id: 7, offset: 3, more: true }),
+            ("frag", _) => spec.fragment = Some(Fragment { id: 7, offset: 6, more: false }),
             (other, _) => panic!("no option {other}"),
         }
     }

@@ -91,6 +91,9 @@ service default/elsewhere 10.96.0.8 80>8080/TCP nodeport=30083 external=192.0.2.
             route 10.244.0.0/24 local pods
             route 10.0.0.1/32 this node
             route 169.254.1.1/32 this node
+            route 192.0.2.1/32 of a service
+            route 192.0.2.2/32 of a service
+            route 192.0.2.3/32 of a service
             service *:30080/TCP nodeport affinity 10800s -> 10.244.0.5:8080 here, 10.244.1.6:8080
             service *:30081/TCP nodeport local -> 10.244.0.5:8080 here
             service *:30082/TCP nodeport -> 10.244.0.5:8080 here, 10.244.1.6:8080
@@ -262,6 +265,11 @@ service default/opened 10.96.0.8 80>8080/TCP balancer=192.0.2.4
             route 10.244.0.0/24 local pods
             route 10.0.0.1/32 this node
             route 169.254.1.1/32 this node
+            route 192.0.2.1/32 of a service
+            route 192.0.2.2/32 of a service
+            route 192.0.2.3/32 of a service
+            route 192.0.2.4/32 of a service
+            route 192.0.2.9/32 of a service
             service *:30080/TCP nodeport -> 10.244.0.5:8080 here
             service 192.0.2.1:80/TCP cluster -> 10.244.0.5:8080 here
             service 192.0.2.1:80/TCP external guarded -> 10.244.0.5:8080 here
@@ -355,6 +363,11 @@ service default/four-is-draining 10.96.0.7 fd00:96::7 80>8080/TCP
             route 10.244.0.0/24 local pods
             route 10.0.0.1/32 this node
             route 169.254.1.1/32 this node
+            route 192.0.2.1/32 of a service
+            route fd00:96::5/128 of a service
+            route fd00:96::6/128 of a service
+            route fd00:96::7/128 of a service
+            route 2001:db8::1/128 of a service
             service [*]:30080/TCP nodeport local -> [fd00:1::5]:8080 here
             service [*]:30081/TCP nodeport -> [fd00:1::5]:8080 here
             service *:30080/TCP nodeport local -> 10.244.0.5:8080 here

@@ -19,7 +19,7 @@ pub type Line = [u64; flow::FLOW_LINE as usize];
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 25] = [
+pub const SHAPES: [Shape; 28] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, 4, size_of::<abi::service::ServiceRow>(), abi::service::SERVICE_ROWS),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -29,6 +29,9 @@ pub const SHAPES: [Shape; 25] = [
     (map::FLOW_INDEX, 4, size_of::<Line>(), flow::flow_buckets(flow::FLOW_BITS)),
     (map::AFFINITY, size_of::<abi::AffinityKey>(), size_of::<abi::AffinityValue>(), abi::MAX_AFFINITY),
     (map::FRAGMENTS, size_of::<abi::FragmentKey>(), size_of::<abi::FragmentValue>(), abi::MAX_FRAGMENTS),
+    (map::HOLD_ROWS, 4, 8, abi::fragment::HOLD_ROWS),
+    (map::HOLDS, 4, size_of::<abi::Hold>(), abi::fragment::MAX_HOLDS),
+    (map::HELD, 4, abi::fragment::HELD_BYTES as usize, abi::fragment::MAX_HOLDS),
     (map::PODS, size_of::<abi::Addr>(), size_of::<abi::PodValue>(), abi::MAX_PODS),
     (map::VETHS, 4, size_of::<abi::VethValue>(), abi::MAX_PODS),
     (map::ROUTES, size_of::<abi::RouteKey>(), size_of::<abi::RouteValue>(), abi::MAX_ROUTES),

@@ -57,6 +57,8 @@ unsafe impl Plain for abi::FragmentKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::FragmentValue {}
 // SAFETY: as above.
+unsafe impl Plain for abi::Hold {}
+// SAFETY: as above.
 unsafe impl Plain for abi::AffinityKey {}
 // SAFETY: as above.
 unsafe impl Plain for abi::AffinityValue {}

@@ -9,6 +9,7 @@ mod net;
 mod world;
 
 mod edges;
+mod fragments;
 mod lifecycle;
 mod matrix;
 mod node_port;

@@ -12,7 +12,7 @@ use crate::world::{Pod, World, service};
 const TCP: u32 = 6;
 
 /// Gives a pod a policy of its own, and addresses their classes.
-fn guard(world: &mut World, pod: &Pod, ruleset: Ruleset, classes: &[(IpAddr, u32)]) {
+pub fn guard(world: &mut World, pod: &Pod, ruleset: Ruleset, classes: &[(IpAddr, u32)]) {
     let name = format!("default/{}", pod.link.host_ifname);
     world.nodes[pod.node].seats.insert(name.clone(), pod.link.seat);
     let record = PodPolicy { pod: name, uid: "u".into(), ruleset: ruleset.number, ips: vec![pod.ip.to_string()] };

@@ -11,7 +11,7 @@ use super::{edges, protocol, reasons, tables};
 use crate::network::Network;
 
 /// Counters that are no drops.
-const OTHERS: [(Counter, &str, &str); 8] = [
+const OTHERS: [(Counter, &str, &str); 11] = [
     (Counter::Forwarded, "forwarded", "Packets sent on to other nodes or outside."),
     (Counter::Delivered, "delivered", "Packets given to local pods."),
     (Counter::Passed, "passed", "Packets for or of the node's own stack."),
@@ -21,6 +21,9 @@ const OTHERS: [(Counter, &str, &str); 8] = [
         "flows_replaced",
         "Translated flows that took the place of one that nobody had answered: the table is full, or flooded.",
     ),
+    (Counter::FragmentHeld, "fragments_held", "Fragments that waited for the first one of their datagram."),
+    (Counter::FragmentReleased, "fragments_released", "Fragments that waited, and went on once the first one came."),
+    (Counter::Answered, "answered", "Echo requests to load-balancer and external addresses, answered."),
     (Counter::SocketTranslated, "socket_translations", "Socket calls translated to a backend."),
     (Counter::EventSuppressed, "events_suppressed", "Events that the rate held back."),
     (Counter::EventLost, "events_lost", "Events for which the ring buffer had no room."),

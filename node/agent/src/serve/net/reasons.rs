@@ -27,7 +27,16 @@ pub(super) fn reason(number: u32) -> Option<(&'static str, &'static str)> {
             "no-nat-port",
             "too many connections from this node to one address outside; spread them over nodes or addresses",
         ),
-        (Counter::DropFragment, "fragment", "the first fragment was not seen; lower the sender's MTU"),
+        (
+            Counter::DropFragment,
+            "fragment",
+            "it came before the first fragment of its datagram, and could not wait: too large, or at the node's own egress",
+        ),
+        (
+            Counter::DropNoPort,
+            "no-service-port",
+            "to a load-balancer or external address, for a port or protocol that no Service has there",
+        ),
         (
             Counter::DropNoRoute,
             "no-route",

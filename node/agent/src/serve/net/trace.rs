@@ -164,6 +164,9 @@ fn end(tables: &Memory, verdict: &Verdict, scratch: &Scratch) -> Value {
         Verdict::Tunnel { node, .. } | Verdict::Key { node, .. } => {
             json!({"verdict": "node", "receiver": receiver, "node": datapath::ip(*node).to_string()})
         }
+        Verdict::Answer { .. } => json!({"verdict": "stack", "receiver": receiver}),
+        // Whole packets are traced.
+        Verdict::Hold => dropped(Counter::DropFragment as u32),
     }
 }
 
