@@ -145,7 +145,16 @@ pub struct Config {
     pub gate_per_s: u32,
 }
 
-/// One CPU's element of [`map::GATES`]: records made in a second.
+/// Elements of [`map::GATES`] (PERCPU_ARRAY): records made, and packets that were too large answered.
+pub const GATES: u32 = 2;
+/// As above.
+pub const GATE_RECORDS: u32 = 0;
+pub const GATE_ANSWERS: u32 = 1;
+/// Packets that were too large and are answered, a second and CPU: as many as the kernel's own limit for all errors
+/// (`net.ipv4.icmp_msgs_per_sec`).
+pub const ANSWERS_PER_S: u32 = 1_000;
+
+/// One CPU's element of [`map::GATES`]: how many in a second.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gate {

@@ -7,8 +7,13 @@
 
 use abi::{
     BACKEND_ALIVE, Be16, Counter, FlowKey, FragmentKey, FragmentValue, IPPROTO_TCP,
-    balance::{Backend, Config, Gate, MAX_ROWS, OUTER_FIRST, OUTER_TTL, PROBES, Traffic, VIP_BY_CLIENT, VIP_LIVE, Vip},
+    balance::{
+        Backend, Config, GATE_RECORDS, Gate, MAX_ROWS, OUTER_FIRST, OUTER_TTL, PROBES, Traffic, VIP_BY_CLIENT,
+        VIP_LIVE, Vip,
+    },
 };
+
+pub mod answer;
 
 pub use crate::verdict::Fate;
 use crate::{
@@ -36,6 +41,8 @@ pub trait Frame: Buffer {
     fn push<const N: usize>(&mut self) -> Option<()>;
     /// Bytes of the whole frame.
     fn len(&self) -> usize;
+    /// Takes off what is behind the first `len` bytes, of which there are more.
+    fn cut(&mut self, len: usize) -> Option<()>;
 }
 
 /// What the balancer knows: the maps of [`abi::balance::map`], and the clock. The tables that user space writes are read
@@ -56,9 +63,9 @@ pub trait Balancer {
     fn set_flow(&self, key: &FlowKey, backend: u32);
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
     fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue);
-    /// This CPU's gate.
-    fn gate(&self) -> Option<Gate>;
-    fn set_gate(&self, gate: &Gate);
+    /// This CPU's gate of a number (`GATE_*`).
+    fn gate(&self, number: u32) -> Option<Gate>;
+    fn set_gate(&self, number: u32, gate: &Gate);
     /// Adds to this CPU's traffic of a virtual address.
     fn account(&self, number: u32, traffic: Traffic);
 }
@@ -82,6 +89,18 @@ pub trait Cold<T: Balancer>: Frame + Sized {
     fn choose(&mut self, t: &T, p: &Packet, slot: u32, changed_s: u32) -> u32 {
         choose(t, p, slot, changed_s)
     }
+
+    /// [`answer::echo`].
+    #[inline(always)]
+    fn echo(&mut self, t: &T, p: &mut Packet) -> bool {
+        answer::echo(self, t, p)
+    }
+
+    /// [`answer::too_big`].
+    #[inline(always)]
+    fn too_big(&mut self, t: &T, p: &mut Packet, most: u32) -> bool {
+        answer::too_big(self, t, p, most)
+    }
 }
 
 /// One packet from its Ethernet header on: what is not for a virtual address passes, the rest goes to the gateway in an outer header.
@@ -97,6 +116,9 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
         if !b.of_error(&mut p) {
             return Fate::Pass;
         }
+    } else if p.kind == Kind::Echo && p.part == Part::Whole && b.echo(t, &mut p) {
+        t.count(Counter::Answered);
+        return Fate::Send;
     } else if p.kind != Kind::Ports {
         return Fate::Pass;
     } else if p.part != Part::Whole && !b.complete(t, &mut p) {
@@ -126,13 +148,22 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
             t.account(number, Traffic { packets: 1, bytes: bytes as u64 });
             Fate::Send
         }
+        // Its sender is told how large it may be; of what it quotes to us itself it is not.
+        Err(Counter::DropTooBig) if p.kind == Kind::Ports && p.part != Part::Later => {
+            let outer = if to.addr.is_v4() { OUTER_V4 } else { OUTER_V6 };
+            if !b.too_big(t, &mut p, cfg.mtu.wrapping_sub(outer as u32)) {
+                return Fate::Drop(Counter::DropTooBig);
+            }
+            t.count(Counter::DropTooBig);
+            Fate::Send
+        }
         Err(counter) => Fate::Drop(counter),
     }
 }
 
 /// The row of the packet's destination.
 #[inline(always)]
-fn find<'a, T: Balancer>(t: &'a T, p: &Packet) -> Option<&'a Vip> {
+pub fn find<'a, T: Balancer>(t: &'a T, p: &Packet) -> Option<&'a Vip> {
     let (addr, port, proto) = (&p.tuple.dst, p.tuple.dport, p.tuple.proto);
     let first = abi::balance::row_of(addr, port, proto);
     for i in 0..PROBES {
@@ -178,7 +209,7 @@ pub fn choose<T: Balancer>(t: &T, p: &Packet, slot: u32, changed_s: u32) -> u32 
     let now = t.now_s();
     let before = if tcp { !opens } else { now.wrapping_sub(changed_s) < UDP_WINDOW_S };
     let id = if before && is_alive(t, previous) { previous } else { current };
-    if p.kind == Kind::Ports && may_record(t, now) {
+    if p.kind == Kind::Ports && pass_gate(t, now) {
         t.set_flow(&p.tuple, id);
     }
     id
@@ -192,16 +223,23 @@ fn is_alive<T: Balancer>(t: &T, id: u32) -> bool {
     }
 }
 
-/// Whether the gate lets one more record through this second.
+/// Whether the gate of records lets one more through this second.
 #[inline(always)]
-fn may_record<T: Balancer>(t: &T, now: u32) -> bool {
-    let (Some(cfg), Some(mut gate)) = (t.config(), t.gate()) else { return false };
+fn pass_gate<T: Balancer>(t: &T, now: u32) -> bool {
+    let Some(cfg) = t.config() else { return false };
+    pass(t, GATE_RECORDS, now, cfg.gate_per_s)
+}
+
+/// Whether a gate lets one more through this second.
+#[inline(always)]
+fn pass<T: Balancer>(t: &T, number: u32, now: u32, most: u32) -> bool {
+    let Some(mut gate) = t.gate(number) else { return false };
     if gate.second != now {
         gate = Gate { second: now, made: 0 };
     }
     gate.made = gate.made.wrapping_add(1);
-    t.set_gate(&gate);
-    gate.made <= cfg.gate_per_s
+    t.set_gate(number, &gate);
+    gate.made <= most
 }
 
 /// Gives a fragment the ports of its datagram. `false`: they are not known.

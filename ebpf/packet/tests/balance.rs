@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use abi::balance::{OUTER_TTL, slot};
 use abi::{Counter, IPPROTO_TCP, IPPROTO_UDP};
 use packet::balance::Fate;
-use packet::host::{BalancerMemory, Dice, Frame, Spec, balance, balancer_frame, balancer_world, vip_address};
+use packet::host::{
+    BalancerMemory, Dice, Frame, Spec, balance, balancer_frame, balancer_world, check, icmp_error, vip_address,
+};
 
 fn client(i: u8) -> IpAddr {
     IpAddr::from([198, 18, 0, i])
@@ -152,7 +154,7 @@ fn what_is_not_ours_passes_as_it_was() {
 #[test]
 fn fates_add_up_and_errors_follow_their_flow() {
     let (m, mut dice) = (balancer_world(), Dice(1));
-    let mut fates = [0_u64; 3];
+    let (mut fates, mut answers) = ([0_u64; 3], 0);
     for _ in 0..20_000 {
         let mut frame = balancer_frame(&mut dice);
         let before = frame.clone();
@@ -162,17 +164,84 @@ fn fates_add_up_and_errors_follow_their_flow() {
                 fates[0] += 1;
             }
             Fate::Drop(_) => fates[1] += 1,
+            // What is answered has no outer header, and comes from the address.
+            Fate::Send if frame.0.len() <= before.0.len() => answers += 1,
             Fate::Send => fates[2] += 1,
         }
     }
     let counted: u64 = m.counters.borrow().values().sum();
     let sent: u64 = m.traffic.borrow().values().map(|traffic| traffic.packets).sum();
-    assert_eq!((counted, sent), (fates[1], fates[2]));
+    assert_eq!((counted, sent), (fates[1] + answers, fates[2]));
+    assert!(answers > 500, "{answers} answers");
     assert!(fates.iter().all(|n| *n > 500), "{fates:?}");
 
     for sport in 1_000..1_200 {
         let answer = Spec::new(vip_address(1, false), client(3), IPPROTO_TCP, 80, sport).build();
-        let error = packet::host::icmp_error(IpAddr::from([198, 51, 100, 1]), vip_address(1, false), &answer);
+        let error = icmp_error(IpAddr::from([198, 51, 100, 1]), vip_address(1, false), &answer);
         assert_eq!(backend(&m, Frame(error)), backend(&m, tcp(1, 3, sport, 0x10)));
     }
+}
+
+fn client_of(v6: bool) -> IpAddr {
+    if v6 { "2001:db8:1::5".parse().expect("an address") } else { client(5) }
+}
+
+#[test]
+fn an_address_answers_echoes() {
+    let m = balancer_world();
+    for v6 in [false, true] {
+        let proto = if v6 { abi::IPPROTO_ICMPV6 } else { abi::IPPROTO_ICMP };
+        let echo = |vip: u8, kind: u16| Frame(Spec::new(client_of(v6), vip_address(vip, v6), proto, 77, kind).build());
+        let request = echo(1, 1);
+        let mut answer = request.clone();
+        assert_eq!(balance(&m, &mut answer), Fate::Send);
+        assert_eq!(check(&answer.0), Ok(()));
+        let reply = Spec { ttl: OUTER_TTL, ..Spec::new(vip_address(1, v6), client_of(v6), proto, 77, 0) };
+        assert_eq!(answer.0[14..], reply.build()[14..]);
+        assert_eq!(answer.0[..6], [2, 0, 0, 0, 0, 9], "by the gateway");
+        // No request, or no address of ours.
+        for mut other in [echo(1, 0), echo(9, 1)] {
+            let before = other.clone();
+            assert_eq!(balance(&m, &mut other), Fate::Pass);
+            assert_eq!(other, before);
+        }
+    }
+}
+
+#[test]
+fn who_sends_too_much_is_told_how_much_is_not() {
+    let m = balancer_world();
+    for (v6, sport) in [(false, 1_u16), (false, 2), (false, 3), (true, 1), (true, 2), (true, 3)] {
+        let spec = Spec::new(client_of(v6), vip_address(1, v6), IPPROTO_TCP, sport, 80);
+        let before = Frame(Spec { payload: vec![7; 1_460], ..spec }.build());
+        let mut error = before.clone();
+        assert_eq!(balance(&m, &mut error), Fate::Send);
+        assert_eq!(check(&error.0), Ok(()), "{:02x?}", error.0);
+        let (head, kind) = if v6 { (40, [2, 0]) } else { (20, [3, 4]) };
+        let message = &error.0[14 + head..];
+        assert_eq!(message[..2], kind);
+        let most = u16::from_be_bytes([message[6], message[7]]);
+        assert!([1_460, 1_480].contains(&most), "MTU less the outer header of either family: {most}");
+        assert_eq!(message[8..], before.0[14..14 + message.len() - 8], "it quotes the packet");
+        let (from, to) = if v6 { (8, 24) } else { (12, 16) };
+        let (ends, size) =
+            (|at: usize, frame: &Frame, size| frame.0[14 + at..14 + at + size].to_vec(), if v6 { 16 } else { 4 });
+        assert_eq!(ends(from, &error, size), ends(to, &before, size), "from the address that was asked");
+        assert_eq!(ends(to, &error, size), ends(from, &before, size));
+    }
+    // So many a second, and no answer to an error.
+    let large = |sport| {
+        Frame(
+            Spec { payload: vec![7; 1_460], ..Spec::new(client(5), vip_address(1, false), IPPROTO_UDP, sport, 80) }
+                .build(),
+        )
+    };
+    m.now_s.set(5_000);
+    let told = (0..2_000).filter(|i| balance(&m, &mut large(*i)) == Fate::Send).count();
+    assert_eq!(told, abi::balance::ANSWERS_PER_S as usize);
+    assert_eq!(m.counters.borrow()[&Counter::DropTooBig], 2_006);
+    let answer = Spec::new(vip_address(1, false), client(3), IPPROTO_TCP, 80, 9).build();
+    let mut error = icmp_error(IpAddr::from([198, 51, 100, 1]), vip_address(1, false), &answer);
+    error.resize(1_600, 0);
+    assert_eq!(balance(&m, &mut Frame(error)), Fate::Drop(Counter::DropTooBig));
 }

@@ -5,13 +5,13 @@ use core::arch::asm;
 use abi::{
     Counter, FlowKey, FragmentKey, FragmentValue,
     balance::{
-        Backend, Config, Gate, MAX_BACKENDS, MAX_FLOWS, MAX_FRAGMENTS, MAX_ROWS, MAX_SLOTS, MAX_VIPS, SLOTS_AN_ELEMENT,
-        Traffic, Vip,
+        Backend, Config, GATES, Gate, MAX_BACKENDS, MAX_FLOWS, MAX_FRAGMENTS, MAX_ROWS, MAX_SLOTS, MAX_VIPS,
+        SLOTS_AN_ELEMENT, Traffic, Vip,
     },
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, xdp_action, xdp_md},
-    helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     macros::{map, xdp},
     maps::{Array, LruHashMap, PerCpuArray},
     programs::XdpContext,
@@ -39,7 +39,7 @@ static LB_FLOWS: LruHashMap<FlowKey, u32> = LruHashMap::with_max_entries(MAX_FLO
 #[map]
 static LB_FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 #[map]
-static LB_GATES: PerCpuArray<Gate> = PerCpuArray::with_max_entries(1, 0);
+static LB_GATES: PerCpuArray<Gate> = PerCpuArray::with_max_entries(GATES, 0);
 #[map]
 static LB_TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(MAX_VIPS, 0);
 /// Of the measurements: the number of the next packet, and the masks that make it one of so many flows to one of so many
@@ -140,6 +140,13 @@ impl Frame for Xdp {
         unsafe { asm!("{0} -= {1}", inlateout(reg) end => len, in(reg) data, options(pure, nomem, nostack)) };
         len
     }
+
+    #[inline(always)]
+    fn cut(&mut self, len: usize) -> Option<()> {
+        let more = Frame::len(self).wrapping_sub(len);
+        // SAFETY: the context is valid for the whole program; the helper checks the length.
+        if unsafe { bpf_xdp_adjust_tail(self.ctx, -(more as i32)) } == 0 { Some(()) } else { None }
+    }
 }
 
 /// A [`Packet`] as the verifier is to see it in a signature: so many bytes.
@@ -178,7 +185,33 @@ extern "C" fn balance_choose(memory: *mut Memory, slot: u32, changed_s: u32) -> 
     balance::choose(&Maps, p, slot, changed_s)
 }
 
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balance_echo(ctx: *mut xdp_md, memory: *mut Memory) -> u32 {
+    // SAFETY: as in `balance_error`.
+    let Some(p) = (unsafe { packet(memory) }) else { return 0 };
+    balance::answer::echo(&mut Xdp::new(ctx), &Maps, p) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balance_too_big(ctx: *mut xdp_md, memory: *mut Memory, most: u32) -> u32 {
+    // SAFETY: as in `balance_error`.
+    let Some(p) = (unsafe { packet(memory) }) else { return 0 };
+    balance::answer::too_big(&mut Xdp::new(ctx), &Maps, p, most) as u32
+}
+
 impl Cold<Maps> for Xdp {
+    #[inline(always)]
+    fn echo(&mut self, _t: &Maps, p: &mut Packet) -> bool {
+        balance_echo(self.ctx, (&raw mut *p).cast()) != 0
+    }
+
+    #[inline(always)]
+    fn too_big(&mut self, _t: &Maps, p: &mut Packet, most: u32) -> bool {
+        balance_too_big(self.ctx, (&raw mut *p).cast(), most) != 0
+    }
+
     #[inline(always)]
     fn of_error(&mut self, p: &mut Packet) -> bool {
         balance_error(self.ctx, (&raw mut *p).cast()) != 0
@@ -268,13 +301,13 @@ impl Balancer for Maps {
     }
 
     #[inline(always)]
-    fn gate(&self) -> Option<Gate> {
-        LB_GATES.get(0).copied()
+    fn gate(&self, number: u32) -> Option<Gate> {
+        LB_GATES.get(number).copied()
     }
 
     #[inline(always)]
-    fn set_gate(&self, gate: &Gate) {
-        if let Some(value) = LB_GATES.get_ptr_mut(0) {
+    fn set_gate(&self, number: u32, gate: &Gate) {
+        if let Some(value) = LB_GATES.get_ptr_mut(number) {
             // SAFETY: the element is this CPU's own.
             unsafe { *value = *gate };
         }

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use abi::Addr;
 use abi::balance::{self, MAX_FLOWS, MAX_SLOTS, SLOTS_AN_ELEMENT};
-use datapath::balancer::{Desired, Plan, Server, Service, Standing};
+use abi::{Addr, Be16, IPPROTO_ICMP, IPPROTO_ICMPV6};
+use datapath::balancer::{Desired, Plan, Server, Service, Standing, VipKey};
 use datapath::maglev;
 use kernel::bpf::{self, Balancer, Room, XdpMode};
 use kernel::netlink::{self, Link, Netlink};
@@ -260,9 +260,16 @@ impl Daemon {
             by_client: service.affinity == Affinity::ClientIp,
             servers: service.backends.iter().map(|backend| server(service, backend)).collect(),
         };
-        let services = self.config.services.iter().map(|s| (s.key(), service(s))).collect();
+        let echoes = self.config.services.iter().map(|s| (echo_key(s.address), Service::default()));
+        let services = self.config.services.iter().map(|s| (s.key(), service(s))).chain(echoes).collect();
         Desired { source4: settings.source4, services }
     }
+}
+
+/// The row by which an address answers echo requests: without port and servers.
+fn echo_key(address: IpAddr) -> VipKey {
+    let proto = if address.is_ipv4() { IPPROTO_ICMP } else { IPPROTO_ICMPV6 };
+    VipKey { addr: datapath::addr(address), port: Be16(0), proto }
 }
 
 /// Who is asked for one backend of a service.

@@ -26,6 +26,11 @@ impl balance::Frame for Frame {
     fn len(&self) -> usize {
         self.0.len()
     }
+
+    fn cut(&mut self, len: usize) -> Option<()> {
+        self.0.truncate(len);
+        Some(())
+    }
 }
 
 impl<T: Balancer> Cold<T> for Frame {}
@@ -41,7 +46,7 @@ pub struct BalancerMemory {
     pub changed_s: BTreeMap<u32, u32>,
     pub flows: RefCell<BTreeMap<FlowKey, u32>>,
     pub fragments: RefCell<BTreeMap<FragmentKey, FragmentValue>>,
-    pub gate: Cell<Gate>,
+    pub gates: RefCell<BTreeMap<u32, Gate>>,
     pub traffic: RefCell<BTreeMap<u32, Traffic>>,
     pub counters: RefCell<BTreeMap<Counter, u64>>,
 }
@@ -94,12 +99,12 @@ impl Balancer for BalancerMemory {
         self.fragments.borrow_mut().insert(*key, *value);
     }
 
-    fn gate(&self) -> Option<Gate> {
-        Some(self.gate.get())
+    fn gate(&self, number: u32) -> Option<Gate> {
+        Some(self.gates.borrow().get(&number).copied().unwrap_or_default())
     }
 
-    fn set_gate(&self, gate: &Gate) {
-        self.gate.set(*gate);
+    fn set_gate(&self, number: u32, gate: &Gate) {
+        self.gates.borrow_mut().insert(number, *gate);
     }
 
     fn account(&self, number: u32, traffic: Traffic) {
@@ -164,7 +169,8 @@ pub fn balancer_world() -> BalancerMemory {
     m.slots.extend(changed);
     let mut number = 0;
     for v6 in [false, true] {
-        for proto in [IPPROTO_TCP, IPPROTO_UDP] {
+        let icmp = if v6 { IPPROTO_ICMPV6 } else { IPPROTO_ICMP };
+        for proto in [IPPROTO_TCP, IPPROTO_UDP, icmp] {
             for i in 1..=5 {
                 number += 1;
                 let (ring, bits) = match i {
@@ -174,7 +180,9 @@ pub fn balancer_world() -> BalancerMemory {
                     5 => (Vip::pack_ring(8, 13), 0),
                     _ => (Vip::pack_ring(8, 13), VIP_LIVE),
                 };
-                let (addr, port) = (addr(vip_address(i, v6)), Be16::new(80));
+                // An address answers echoes by a row without port and backends.
+                let (addr, port) = (addr(vip_address(i, v6)), Be16::new(if proto == icmp { 0 } else { 80 }));
+                let ring = if proto == icmp { Vip::pack_ring(8, 0) } else { ring };
                 let mut row = row_of(&addr, port, proto) & (MAX_ROWS - 1);
                 while m.vips.contains_key(&row) {
                     row = (row + 1) & (MAX_ROWS - 1);

@@ -290,7 +290,7 @@ fn check(dir: &Path) -> Result<(), Error> {
         (map::CHANGED, 4, 4, MAX_VIPS),
         (map::FLOWS, size_of::<FlowKey>(), 4, of_any_size(map::FLOWS)?),
         (map::FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentValue>(), MAX_FRAGMENTS),
-        (map::GATES, 4, size_of::<Gate>(), 1),
+        (map::GATES, 4, size_of::<Gate>(), abi::balance::GATES),
         (map::TRAFFIC, 4, size_of::<Traffic>(), MAX_VIPS),
         (abi::map::COUNTERS, 4, 8, abi::COUNTERS),
     ];

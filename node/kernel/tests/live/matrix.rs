@@ -85,11 +85,13 @@ fn expected(cell: Cell) -> Option<bool> {
     let Cell { client, target, kind, sockets, policy, .. } = cell;
     let allowed = policy == Policy::Allows;
     if kind == Kind::Icmp {
-        // A node answers for its own address, whatever it serves there; virtual addresses have ports only.
+        // A node answers for its own address, whatever it serves there; virtual addresses have ports only, but those that the outside
+        // knows tell it that they are there.
         return Some(match target {
             Target::PodIp => allowed || client == Client::Host(0),
             Target::NodePort(_) => true,
-            Target::ClusterIp | Target::BalancerIp => false,
+            Target::ClusterIp => false,
+            Target::BalancerIp => matches!(client, Client::Outside(_)),
         });
     }
     // What no socket hook translates: what hooks do not see, and protocols that they do not know.
