@@ -5,9 +5,10 @@
 //! costs by itself is measured and taken off.
 
 use abi::{
+    Addr, Be16, FlowKey, IPPROTO_TCP,
     flow::{
-        FLOW_BITS_MAX, FlowRun, RUN_ESTABLISH, RUN_HASH_LOOK, RUN_HASH_MAKE, RUN_LOOK, RUN_MAKE, RUN_NOTHING,
-        flow_buckets, flow_records, flow_state_lines,
+        FLOW_BITS_MAX, FlowRecord, FlowRun, RUN_ESTABLISH, RUN_HASH_LOOK, RUN_HASH_MAKE, RUN_LOOK, RUN_MAKE,
+        RUN_NOTHING, flow_buckets, flow_records, flow_state_lines,
     },
     map,
 };
@@ -17,9 +18,12 @@ use aya::{
     maps::{Array, MapData},
     programs::{TestRunOptions, Xdp},
 };
-use kernel::bpf::Raw;
-use packet::flows::{TCP_IDLE_S, TRANSIT_IDLE_S};
+use kernel::LoadBalancing;
+use kernel::bpf::{FlowTable, Raw, Seen, now_s};
+use packet::flows::{self, Made, TCP_IDLE_S, TRANSIT_IDLE_S};
 use serde::Serialize;
+
+use crate::node::Node;
 
 const PROGRAM: &str = "flow_run";
 const RUN: &str = "FLOW_RUN";
@@ -28,6 +32,10 @@ const XDP_PASS: u32 = 2;
 /// Rounds of a case, which take turns with those of others, and runs a round: few, so that little else comes between.
 const ROUNDS: u32 = 48;
 const RUNS: u32 = 1 << 14;
+/// Looks at all maps.
+const SCRAPES: usize = 9;
+/// Between two requests for metrics, as Prometheus is mostly told.
+const SCRAPE_S: f64 = 15.0;
 /// When the flows are made.
 const START_S: u32 = 100_000;
 
@@ -50,6 +58,21 @@ pub struct Row {
 pub struct Report {
     pub kernel: String,
     pub rows: Vec<Row>,
+    pub upkeep: Vec<Upkeep>,
+}
+
+/// What user space does with a table that nine tenths of living flows fill. There is no sweep, so this is all upkeep.
+#[derive(Clone, Debug, Serialize)]
+pub struct Upkeep {
+    pub size: u32,
+    pub flows: u32,
+    /// Reading how full every map is, which each request for metrics does: the best of some.
+    pub scrape_ms: f64,
+    /// The same as a share of one core where metrics are asked for every [`SCRAPE_S`] seconds.
+    pub core_percent: f64,
+    /// The three arrays, and all maps of the node, as the kernel counts them.
+    pub table_bytes: u64,
+    pub maps_bytes: u64,
 }
 
 /// One way to use the table, again and again.
@@ -78,13 +101,14 @@ pub fn run(sizes: &[u32]) -> Result<Report> {
     let path =
         std::env::var_os("GANNET_BPF_OBJECT").context("GANNET_BPF_OBJECT is not set: run `cargo xtask bench flows`")?;
     let object = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut rows = Vec::new();
+    let (mut rows, mut upkeeps) = (Vec::new(), Vec::new());
     for bits in sizes {
         ensure!((10..=FLOW_BITS_MAX).contains(bits), "a table of 2^{bits} records is not for measuring");
         Bed::new(&object, *bits)?.measure(&mut rows)?;
+        upkeeps.push(upkeep(*bits)?);
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-    Ok(Report { kernel, rows })
+    Ok(Report { kernel, rows, upkeep: upkeeps })
 }
 
 impl Bed {
@@ -182,6 +206,45 @@ impl Bed {
     }
 }
 
+/// Fills the table of a node made for it, and looks at it as its agent does.
+fn upkeep(bits: u32) -> Result<Upkeep> {
+    let node = Node::sized(LoadBalancing::default(), bits)?;
+    let pins = node.pins();
+    let table = FlowTable::open(&pins, bits, node.datapath.config().seed)?;
+    let size = flow_records(bits);
+    let flows = (0..size / 10 * 9).filter(|n| flows::make(&table, &draft(*n), now_s()) == Made::New).count() as u32;
+    let seen = Seen::new(pins.parent().context("pins have a folder")?);
+    let (mut scrape_ms, mut maps) = (f64::MAX, Vec::new());
+    for _ in 0..SCRAPES {
+        let begin = process::instant();
+        maps = seen.maps()?;
+        scrape_ms = begin.elapsed().as_secs_f64().min(scrape_ms / 1e3) * 1e3;
+    }
+    let found = maps.iter().find(|map| map.name == map::FLOWS).and_then(|map| map.entries);
+    ensure!(found == Some(u64::from(flows)), "{found:?} of {flows} flows are seen");
+    let bytes = |of: &dyn Fn(&str) -> bool| maps.iter().filter(|map| of(&map.name)).map(|map| map.bytes).sum();
+    let table = [map::FLOWS, map::FLOW_STATES, map::FLOW_INDEX];
+    Ok(Upkeep {
+        size,
+        flows,
+        scrape_ms,
+        core_percent: scrape_ms / 1e3 / SCRAPE_S * 1e2,
+        table_bytes: bytes(&|name| table.contains(&name)),
+        maps_bytes: bytes(&|_| true),
+    })
+}
+
+/// A flow between two addresses.
+fn draft(n: u32) -> FlowRecord {
+    let client = Addr::v4((0x0a00_0000 + n).to_be_bytes());
+    let key = |src, dst, sport, dport| {
+        let (sport, dport) = (Be16::new(sport), Be16::new(dport));
+        FlowKey { src, dst, sport, dport, proto: IPPROTO_TCP, pad: [0; 3] }
+    };
+    let keys = [key(client, Addr::v4([10, 96, 0, 1]), 1_024, 80), key(Addr::v4([192, 0, 2, 1]), client, 8_080, 1_024)];
+    FlowRecord { keys, ..FlowRecord::default() }
+}
+
 /// The report as a table.
 pub fn table(report: &Report) -> String {
     let mut text = format!(
@@ -192,6 +255,14 @@ pub fn table(report: &Report) -> String {
         text += &format!(
             "| {} | {} | {} | {:.0} | {:.0} | {} |\n",
             row.case, row.size, row.flows, row.min_ns, row.median_ns, row.good_permille
+        );
+    }
+    text += "\n| records | flows | one look at all maps, ms | every 15 s, % of a core | the table, MB | all maps, MB |\n|---|---|---|---|---|---|\n";
+    for Upkeep { size, flows, scrape_ms, core_percent, table_bytes, maps_bytes } in &report.upkeep {
+        let megabytes = [table_bytes, maps_bytes].map(|bytes| *bytes as f64 / 1e6);
+        text += &format!(
+            "| {size} | {flows} | {scrape_ms:.1} | {core_percent:.2} | {:.0} | {:.0} |\n",
+            megabytes[0], megabytes[1]
         );
     }
     text

@@ -40,6 +40,11 @@ impl Node {
 
     /// The same with another way to backends on other nodes.
     pub fn with(load_balancing: LoadBalancing) -> Result<Node> {
+        Node::sized(load_balancing, abi::flow::FLOW_BITS)
+    }
+
+    /// The same with a flow table of 2^`flow_bits` records.
+    pub fn sized(load_balancing: LoadBalancing, flow_bits: u32) -> Result<Node> {
         let prefix = format!("gnb{}", std::process::id());
         let dir = std::env::temp_dir().join(&prefix);
         let mut left = Leftovers { prefix: prefix.clone(), namespaces: Vec::new(), dir: dir.clone() };
@@ -66,7 +71,7 @@ impl Node {
             native: false,
             gateways: vec![Ipv4Addr::new(169, 254, 1, 1).into()],
             load_balancing,
-            flow_bits: abi::flow::FLOW_BITS,
+            flow_bits,
         };
         let datapath = Datapath::open(options.clone())?;
         let local = Local {

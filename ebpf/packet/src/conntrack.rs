@@ -216,8 +216,9 @@ pub fn attempt<T: Tables>(t: &T, s: &mut Scratch, number: u32, now: u32) -> Atte
         return Attempt::Refused;
     }
     reverse(&mut s.draft.keys[1], &s.to, tuple.proto);
-    // A look costs a tenth of an attempt.
-    if t.flow(&s.draft.keys[1], &mut s.other) && !flows::is_over(s.other.state, now) {
+    // A look costs a tenth of an attempt, which a port that was drawn may well need; a client's own is seldom taken.
+    let drawn = s.target.from_range || number > 0;
+    if drawn && t.flow(&s.draft.keys[1], &mut s.other) && !flows::is_over(s.other.state, now) {
         return if is_this(tuple, &s.other) { Attempt::Done } else { Attempt::Next };
     }
     s.refused = Counter::DropFlowTable;

@@ -15,3 +15,14 @@ fn durations_have_units() {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn room_for_connections_is_a_power_of_two() {
+    use crate::settings::Flows;
+    for (text, bits) in [("64", 6), ("65536", 16), ("256k", 18), ("1M", 20), ("4194304", 22)] {
+        assert_eq!(text.parse(), Ok(Flows(bits)), "{text}");
+    }
+    for text in ["", "0", "32", "100000", "8M", "k", "1G", "-64", "18014398509481984k"] {
+        assert!(text.parse::<Flows>().is_err(), "{text}");
+    }
+}

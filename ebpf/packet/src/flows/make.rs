@@ -165,15 +165,15 @@ fn write<C: Cells>(c: &C, number: u32, draft: &FlowRecord) {
     c.set_word(record, FLAGS, draft.flags);
 }
 
-/// Puts the tuple of one direction of an owned record into the index: into the emptier of its two lines. `false` if both are full.
+/// Puts the tuple of one direction of an owned record into the index: into the first of its two lines as long as that has room, since look-ups
+/// begin there, else into the emptier one. `false` if both are full.
 #[inline(always)]
 pub fn publish<C: Cells>(c: &C, hash: u64, number: u32, way: u32) -> bool {
     let (Some(record), Some(states)) = (c.record(number), c.states(number / FLOW_LINE)) else { return false };
     let bits = c.flow_bits();
     let (first, second) = (bucket(hash, 0, bits), bucket(hash, 1, bits));
-    let (room, more) = (free(c, first), free(c, second));
-    // Look-ups begin with the first line, so it is preferred as long as it has room.
-    let chosen = if room >= more || room > FLOW_LINE / 4 { first } else { second };
+    let room = free(c, first);
+    let chosen = if room > FLOW_LINE / 4 || room >= free(c, second) { first } else { second };
     let Some(line) = c.bucket(chosen) else { return false };
     let new = entry(hash, way, state_generation(c.load(states, number % FLOW_LINE)), number);
     let mut slot = 0;

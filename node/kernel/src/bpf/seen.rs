@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use abi::map;
@@ -15,7 +15,7 @@ use packet::{
 
 use super::links::Links;
 use super::table::{Plain, Table};
-use super::{EdgeTable, Edges, Error, object, resize, services, sys};
+use super::{EdgeTable, Edges, Error, Mapped, object, resize, services, sys};
 use crate::netns;
 
 /// Types of maps (include/uapi/linux/bpf.h) whose entries can be counted.
@@ -23,6 +23,8 @@ const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
+/// A flag of arrays that processes may map.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 /// `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX`, and `BPF_XDP` of the attach types, which an XDP link does not tell.
 const LINK_XDP: u32 = 6;
 const LINK_TCX: u32 = 11;
@@ -150,6 +152,13 @@ impl Seen {
 
     /// A copy of the live tables, for the packet code to run on.
     pub fn tables(&self) -> Result<Memory, Error> {
+        // In the order in which a look-up reads them: the flows before what they lead to.
+        let flows = self.flows()?;
+        Ok(Memory { flows, ..self.tables_but_flows()? })
+    }
+
+    /// The same with an empty flow table: a million connections are more than most questions are about.
+    pub fn tables_but_flows(&self) -> Result<Memory, Error> {
         let used = |entries: Vec<(u32, abi::Backend)>| {
             entries.into_iter().filter(|(_, backend)| *backend != abi::Backend::default()).collect()
         };
@@ -160,7 +169,6 @@ impl Seen {
             slots: slots.into_iter().filter(|(_, id)| *id != 0).collect(),
             backends: used(self.table(map::BACKENDS)?.entries()?),
             affinity: std::cell::RefCell::new(self.table(map::AFFINITY)?.entries()?.into_iter().collect()),
-            flows: self.flows()?,
             pods: self.table(map::PODS)?.entries()?.into_iter().collect(),
             veths: self.table(map::VETHS)?.entries()?.into_iter().collect(),
             routes: self.table(map::ROUTES)?.entries()?.into_iter().collect(),
@@ -242,7 +250,7 @@ impl Seen {
 }
 
 /// Entries in use.
-fn count(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info) -> std::io::Result<Option<u64>> {
+fn count(map: BorrowedFd<'_>, info: &bpf_map_info) -> std::io::Result<Option<u64>> {
     if ![HASH, ARRAY, LRU_HASH, LPM_TRIE].contains(&info.type_) {
         return Ok(None);
     }
@@ -252,7 +260,10 @@ fn count(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info) -> std::io::Resu
 }
 
 /// Shows every value's bytes.
-fn values(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
+fn values(map: BorrowedFd<'_>, info: &bpf_map_info, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
+    if info.map_flags & BPF_F_MMAPABLE != 0 {
+        return mapped_values(map, info, show);
+    }
     let mut keys = vec![0_u8; (BATCH * info.key_size) as usize];
     let mut values = vec![0_u8; (BATCH * info.value_size) as usize];
     let mut cursor = [0; sys::CURSOR];
@@ -262,6 +273,19 @@ fn values(map: std::os::fd::BorrowedFd<'_>, info: &bpf_map_info, mut show: impl 
         (got, more) = sys::lookup_batch(map, &mut cursor, first, &mut keys, &mut values, BATCH)?;
         first = false;
         values.chunks_exact(info.value_size as usize).take(got as usize).for_each(&mut show);
+    }
+    Ok(())
+}
+
+/// The same of an array that processes may map: a hundredth of what copies by the kernel cost.
+fn mapped_values(map: BorrowedFd<'_>, info: &bpf_map_info, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
+    let words = (info.value_size as usize).div_ceil(size_of::<u64>());
+    let array = Mapped::<u64>::new(map, words * info.max_entries as usize)?;
+    let mut value = Vec::with_capacity(words * size_of::<u64>());
+    for first in (0..array.len()).step_by(words) {
+        value.clear();
+        (first..first + words).filter_map(|at| array.get(at)).for_each(|word| value.extend(word.to_ne_bytes()));
+        show(&value[..info.value_size as usize]);
     }
     Ok(())
 }

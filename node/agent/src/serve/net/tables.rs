@@ -10,7 +10,7 @@ use super::{edges, protocol, socket};
 use crate::network::Network;
 
 pub(super) fn services(network: &Network) -> Result<Value, Error> {
-    let tables = network.seen().tables()?;
+    let tables = network.seen().tables_but_flows()?;
     let connects = network.seen().connects(tables.services.values().map(|value| value.id))?;
     let full = network.status().full;
     let traffic = edges::by_service(network)?;
