@@ -125,6 +125,7 @@ pub mod map {
     pub const VETHS: &str = "VETHS";
     pub const ROUTES: &str = "ROUTES";
     pub const COUNTERS: &str = "COUNTERS";
+    pub const PEERS: &str = "PEERS";
     pub const SOCKETS: &str = "SOCKETS";
     pub const EVENTS: &str = "EVENTS";
     pub const CONNECTS: &str = "CONNECTS";
@@ -167,6 +168,7 @@ pub mod program {
     pub const RECVMSG6: &str = "recvmsg6";
     pub const GETPEERNAME4: &str = "getpeername4";
     pub const GETPEERNAME6: &str = "getpeername6";
+    pub const SOCK_RELEASE: &str = "sock_release";
 }
 
 /// Entries of [`map::SERVICES`], whose rows [`service`] describes: 100,000 Services of one port, or 10,000 with several ports and scopes each.
@@ -401,7 +403,10 @@ pub struct Config {
     pub rest: u32,
 }
 
-/// Entries of one socket in [`SocketValue`]: an unconnected socket may talk to this many Services at once.
+/// Entries of [`map::PEERS`] (ARRAY, index = the socket's cookie modulo this); a power of two. A socket whose place another one holds has
+/// its entry in [`map::SOCKETS`], which costs its first call some 400 ns.
+pub const MAX_PEERS: u32 = 131_072;
+/// Entries of one socket in [`SocketValue`]: with its place an unconnected socket may talk to one Service more at once.
 pub const SOCKET_ENTRIES: usize = 4;
 
 /// A translation that a socket hook made, so that the socket's user sees the Service address. All zero: free.
@@ -415,7 +420,16 @@ pub struct SocketEntry {
     pub backend_id: u32,
 }
 
-/// Value of [`map::SOCKETS`] (SK_STORAGE).
+/// Value of [`map::PEERS`]: a translation of the socket that has the place until it is closed. All zero: free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// `SO_COOKIE` of the socket; never 0.
+    pub cookie: u64,
+    pub entry: SocketEntry,
+}
+
+/// Value of [`map::SOCKETS`] (SK_STORAGE): the translations of a socket that [`map::PEERS`] has no room for.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketValue {
@@ -519,6 +533,8 @@ const _: () = {
     assert!(size_of::<Config>() == 80);
     assert!(size_of::<UplinkRun>() == 24);
     assert!(size_of::<SocketEntry>() == 40);
+    assert!(size_of::<Peer>() == 48);
+    assert!(MAX_PEERS.is_power_of_two());
     assert!(size_of::<SocketValue>() == 164);
     assert!(size_of::<Rate>() == 24);
 };

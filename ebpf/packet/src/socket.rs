@@ -7,16 +7,46 @@ use abi::{
 
 use crate::{Tables, service};
 
-/// A socket and the address that its user named.
+/// The address that a socket's user named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     pub addr: Addr,
     pub port: Be16,
     pub proto: u8,
+}
+
+/// What is asked about the socket only where it counts: most calls are for no Service.
+pub trait Caller {
     /// Cookie of the socket's network namespace.
-    pub netns: u64,
+    fn netns(&self) -> u64;
     /// Any number, to choose a backend by.
+    fn random(&self) -> u32;
+}
+
+/// A caller of which everything is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub netns: u64,
     pub random: u32,
+}
+
+impl Caller for Given {
+    #[inline(always)]
+    fn netns(&self) -> u64 {
+        self.netns
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        self.random
+    }
+}
+
+/// What a socket remembers: the entry of its place in [`abi::map::PEERS`], and those of its storage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    pub peer: Option<&'a SocketEntry>,
+    pub more: Option<&'a SocketValue>,
 }
 
 /// What the hook is to do.
@@ -28,51 +58,89 @@ pub enum Choice {
     Refuse,
     /// Go to the entry's backend, and remember the entry with the socket.
     Translate(SocketEntry),
+    /// Go to the backend of an entry that the socket remembers.
+    Again(SocketEntry),
 }
 
 /// connect(2). A connected UDP socket keeps the Service's address and is translated packet by packet, so that its backend can change
 /// under it. The node's own sockets have such a path only to the range of virtual addresses; to other addresses they are translated
 /// here.
 #[inline(always)]
-pub fn connect<T: Tables>(t: &T, call: &Call) -> Choice {
+pub fn connect<T: Tables, C: Caller>(t: &T, caller: &C, call: &Call) -> Choice {
     let Some(cfg) = t.config() else { return Choice::Keep };
-    if call.proto == IPPROTO_TCP {
-        return choose(t, cfg, call);
-    }
-    let mut route = RouteValue::default();
-    let by_packet =
-        call.netns != cfg.node_cookie || t.route(&call.addr, &mut route) && route.kind == ROUTE_SERVICE_RANGE;
-    if call.proto != IPPROTO_UDP || by_packet { Choice::Keep } else { choose(t, cfg, call) }
-}
-
-/// sendmsg(2) with an address. `known`: what the socket remembers; a datagram to the same Service keeps its backend.
-#[inline(always)]
-pub fn send<T: Tables>(t: &T, call: &Call, known: Option<&SocketValue>) -> Choice {
-    let Some(cfg) = t.config() else { return Choice::Keep };
-    if call.proto != IPPROTO_UDP {
+    if call.proto != IPPROTO_TCP && (call.proto != IPPROTO_UDP || can_be_packets(t, cfg, caller, call)) {
         return Choice::Keep;
     }
-    let mut b = Backend::default();
-    if let Some(known) = known {
-        for entry in &known.entries {
-            if entry.service_port == call.port
-                && entry.service == call.addr
-                && t.backend(entry.backend_id, &mut b)
-                && service::is_open(&b)
-                && b.addr == entry.backend
-                && b.port == entry.backend_port
-            {
-                return Choice::Translate(*entry);
+    let mut found = ServiceValue::default();
+    if lookup(t, cfg, caller, call, &mut found) { choose(t, caller, call, &found, |_| true) } else { Choice::Keep }
+}
+
+/// Whether what a socket sends to an address of a Service passes a program that translates packets.
+#[inline(always)]
+fn can_be_packets<T: Tables, C: Caller>(t: &T, cfg: &Config, caller: &C, call: &Call) -> bool {
+    let mut route = RouteValue::default();
+    caller.netns() != cfg.node_cookie || t.route(&call.addr, &mut route) && route.kind == ROUTE_SERVICE_RANGE
+}
+
+/// sendmsg(2) with an address; a datagram to a Service that the socket remembers keeps its backend. If another Service that it remembers
+/// has the same backend, answers would not tell the two apart: then the packets are translated instead.
+#[inline(always)]
+pub fn send<'a, T: Tables, C: Caller>(t: &T, caller: &C, call: &Call, known: impl FnOnce() -> Known<'a>) -> Choice {
+    let Some(cfg) = t.config() else { return Choice::Keep };
+    let mut found = ServiceValue::default();
+    if call.proto != IPPROTO_UDP || !lookup(t, cfg, caller, call, &mut found) {
+        return Choice::Keep;
+    }
+    let known = known();
+    if let Some(entry) = known.peer
+        && holds(t, entry, call)
+    {
+        return Choice::Again(*entry);
+    }
+    if let Some(more) = known.more {
+        for entry in &more.entries {
+            if holds(t, entry, call) {
+                return Choice::Again(*entry);
             }
         }
     }
-    choose(t, cfg, call)
+    choose(t, caller, call, &found, |backend| {
+        let blurs = |entry: &SocketEntry| {
+            let same_backend = entry.backend_port == backend.port && entry.backend == backend.addr;
+            same_backend && (entry.service_port != call.port || entry.service != call.addr)
+        };
+        let mut apart = !known.peer.is_some_and(blurs);
+        if let Some(more) = known.more {
+            for entry in &more.entries {
+                apart &= !blurs(entry);
+            }
+        }
+        apart || !can_be_packets(t, cfg, caller, call)
+    })
+}
+
+/// Whether an entry is for the Service of a call, and its backend still takes what is new.
+#[inline(always)]
+fn holds<T: Tables>(t: &T, entry: &SocketEntry, call: &Call) -> bool {
+    let mut b = Backend::default();
+    entry.service_port == call.port
+        && entry.service == call.addr
+        && t.backend(entry.backend_id, &mut b)
+        && service::is_open(&b)
+        && b.addr == entry.backend
+        && b.port == entry.backend_port
 }
 
 /// The Service's address behind a peer's: for recvmsg(2) and getpeername(2).
 #[inline(always)]
-pub fn reveal(known: &SocketValue, addr: &Addr, port: Be16) -> Option<(Addr, Be16)> {
-    for entry in &known.entries {
+pub fn reveal(known: Known<'_>, addr: &Addr, port: Be16) -> Option<(Addr, Be16)> {
+    if let Some(entry) = known.peer
+        && entry.backend_port == port
+        && entry.backend == *addr
+    {
+        return Some((entry.service, entry.service_port));
+    }
+    for entry in &known.more?.entries {
         if entry.backend_port == port && entry.backend == *addr {
             return Some((entry.service, entry.service_port));
         }
@@ -80,7 +148,15 @@ pub fn reveal(known: &SocketValue, addr: &Addr, port: Be16) -> Option<(Addr, Be1
     None
 }
 
-/// Writes an entry in the place of the one for the same Service, else in the place of the oldest.
+/// Whether a place that a socket has may take an entry: a connection has one peer, but datagrams may go to several Services.
+#[inline(always)]
+pub fn is_room(held: &SocketEntry, entry: &SocketEntry, proto: u8) -> bool {
+    proto == IPPROTO_TCP
+        || held.backend_port == Be16(0)
+        || held.service_port == entry.service_port && held.service == entry.service
+}
+
+/// Writes an entry over the one for the same Service, else over the oldest.
 #[inline(always)]
 pub fn remember(known: &mut SocketValue, entry: &SocketEntry) {
     let mut index = 0;
@@ -98,18 +174,25 @@ pub fn remember(known: &mut SocketValue, entry: &SocketEntry) {
 }
 
 #[inline(always)]
-fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
-    let mut found = ServiceValue::default();
-    if !lookup(t, cfg, call, &mut found) {
-        return Choice::Keep;
-    }
+fn choose<T: Tables, C: Caller>(
+    t: &T,
+    caller: &C,
+    call: &Call,
+    found: &ServiceValue,
+    suits: impl FnOnce(&Backend) -> bool,
+) -> Choice {
     // A socket's own address is not chosen before its destination is; all sockets of a pod share its namespace. A backend is of one family.
-    let mut client = Addr([call.netns as u32, (call.netns >> 32) as u32, call.addr.is_v4() as u32, 0]);
+    let netns = caller.netns();
+    let mut client = Addr([netns as u32, (netns >> 32) as u32, call.addr.is_v4() as u32, 0]);
+    let number = if found.len > 1 { caller.random() } else { 0 };
     let mut backend = Backend::default();
-    let id = service::pick(t, &found, &client, call.random, &mut backend);
+    let id = service::pick(t, found, &client, number, &mut backend);
     client.0[2] = 0;
     if id == 0 {
         return Choice::Refuse;
+    }
+    if !suits(&backend) {
+        return Choice::Keep;
     }
     t.connected(found.id);
     t.open_edge(t.edge(&client, found.id));
@@ -122,30 +205,29 @@ fn choose<T: Tables>(t: &T, cfg: &Config, call: &Call) -> Choice {
     })
 }
 
+/// Finds the Service of an address. Of the addresses of this node, NodePorts are looked for before it is known that the address is one:
+/// an address that is no Service's mostly has the port of none either, and the routes cost more to ask.
 #[inline(always)]
-fn lookup<T: Tables>(t: &T, cfg: &Config, call: &Call, found: &mut ServiceValue) -> bool {
+fn lookup<T: Tables, C: Caller>(t: &T, cfg: &Config, caller: &C, call: &Call, found: &mut ServiceValue) -> bool {
     let mut key = ServiceKey { addr: call.addr, port: call.port, proto: call.proto, scope: SCOPE_CLUSTER };
     let loopback = is_loopback(&call.addr);
     if loopback {
         key.scope = SCOPE_NODE_PORT;
         // A pod's own loopback is not the node's.
-        if call.netns != cfg.node_cookie {
+        if caller.netns() != cfg.node_cookie {
             return false;
         }
     }
     if t.service(&key, found) {
         return true;
     }
-    let here = loopback || {
-        let mut route = RouteValue::default();
-        t.route(&call.addr, &mut route) && route.kind == ROUTE_THIS_NODE
-    };
-    if !here {
-        return false;
-    }
     key.addr = Addr::any_like(&call.addr);
     key.scope = SCOPE_NODE_PORT;
-    t.service(&key, found)
+    if !t.service(&key, found) {
+        return false;
+    }
+    let mut route = RouteValue::default();
+    loopback || t.route(&call.addr, &mut route) && route.kind == ROUTE_THIS_NODE
 }
 
 /// 127.0.0.0/8, ::1, and the unspecified addresses, which mean the same to connect(2).

@@ -1,23 +1,50 @@
 //! Socket-level balancing.
 
 use abi::{
-    Addr, BACKEND_DRAINING, Be16, IPPROTO_TCP, IPPROTO_UDP, SCOPE_NODE_PORT, ServiceKey, SocketEntry, SocketValue,
+    Addr, BACKEND_DRAINING, Be16, IPPROTO_TCP, IPPROTO_UDP, SCOPE_CLUSTER, SCOPE_NODE_PORT, ServiceKey, SocketEntry,
+    SocketValue,
 };
 use packet::{
     host::{Memory, v4, v6, world},
-    socket::{Call, Choice, connect, remember, reveal, send},
+    socket::{self, Call, Choice, Given, Known, is_room, remember},
 };
 
 const NODE: u64 = 1;
 const POD: u64 = 77;
 
-fn call(addr: Addr, port: u16, proto: u8, netns: u64) -> Call {
-    Call { addr, port: Be16::new(port), proto, netns, random: 0 }
+/// A call and the socket that makes it.
+#[derive(Clone, Copy)]
+struct Ask {
+    call: Call,
+    netns: u64,
+    random: u32,
+}
+
+impl Ask {
+    fn caller(&self) -> Given {
+        Given { netns: self.netns, random: self.random }
+    }
+}
+
+fn call(addr: Addr, port: u16, proto: u8, netns: u64) -> Ask {
+    Ask { call: Call { addr, port: Be16::new(port), proto }, netns, random: 0 }
+}
+
+fn connect(m: &Memory, ask: &Ask) -> Choice {
+    socket::connect(m, &ask.caller(), &ask.call)
+}
+
+fn send(m: &Memory, ask: &Ask, more: Option<&SocketValue>) -> Choice {
+    socket::send(m, &ask.caller(), &ask.call, || Known { peer: None, more })
+}
+
+fn reveal(known: &SocketValue, addr: &Addr, port: Be16) -> Option<(Addr, Be16)> {
+    socket::reveal(Known { peer: None, more: Some(known) }, addr, port)
 }
 
 fn entry(choice: Choice) -> SocketEntry {
     match choice {
-        Choice::Translate(entry) => entry,
+        Choice::Translate(entry) | Choice::Again(entry) => entry,
         other => panic!("{other:?}"),
     }
 }
@@ -76,7 +103,7 @@ fn a_datagram_to_the_same_service_keeps_its_backend() {
     let first = entry(send(&m, &call(vip, 80, IPPROTO_UDP, POD), Some(&known)));
     remember(&mut known, &first);
     // Another number would have chosen another backend.
-    let other = Call { random: u32::MAX, ..call(vip, 80, IPPROTO_UDP, POD) };
+    let other = Ask { random: u32::MAX, ..call(vip, 80, IPPROTO_UDP, POD) };
     assert_ne!(entry(send(&m, &other, None)), first);
     assert_eq!(entry(send(&m, &other, Some(&known))), first);
     m.backends.get_mut(&first.backend_id).expect("it was chosen").flags |= BACKEND_DRAINING;
@@ -84,12 +111,60 @@ fn a_datagram_to_the_same_service_keeps_its_backend() {
 }
 
 #[test]
+fn a_place_holds_one_service() {
+    let mut m = world();
+    let (one, other) = (v4("10.96.0.20"), v4("10.96.0.22"));
+    let ask = |addr| call(addr, 80, IPPROTO_UDP, POD);
+    let first = entry(send(&m, &ask(one), None));
+    let apart = |addr| Ask { random: u32::MAX, ..ask(addr) };
+    let second = entry(send(&m, &apart(other), None));
+    assert_ne!((second.backend, second.backend_port), (first.backend, first.backend_port));
+    assert!(is_room(&SocketEntry::default(), &first, IPPROTO_UDP));
+    assert!(is_room(&first, &SocketEntry { backend_id: 99, ..first }, IPPROTO_UDP), "a new backend");
+    assert!(!is_room(&first, &second, IPPROTO_UDP));
+    assert!(is_room(&first, &second, IPPROTO_TCP), "a connection has one peer");
+
+    let known = || Known { peer: Some(&first), more: None };
+    let again = |m: &Memory, ask: Ask| socket::send(m, &ask.caller(), &ask.call, known);
+    assert_eq!(again(&m, Ask { random: u32::MAX, ..ask(one) }), Choice::Again(first));
+    assert_eq!(again(&m, apart(other)), Choice::Translate(second));
+    assert_eq!(socket::reveal(known(), &first.backend, first.backend_port), Some((one, Be16::new(80))));
+    assert_eq!(socket::reveal(known(), &first.backend, Be16::new(1)), None);
+    // An empty place shows nothing, whatever the peer.
+    let empty = SocketEntry::default();
+    assert_eq!(socket::reveal(Known { peer: Some(&empty), more: None }, &first.backend, first.backend_port), None);
+    m.services.clear();
+    assert_eq!(again(&m, ask(one)), Choice::Keep, "the Service is gone");
+}
+
+#[test]
+fn services_with_one_backend_do_not_share_a_socket() {
+    let mut m = world();
+    let (one, other) = (v4("10.96.0.20"), v4("10.96.0.22"));
+    let key = |addr| ServiceKey { addr, port: Be16::new(80), proto: IPPROTO_UDP, scope: SCOPE_CLUSTER };
+    let value = m.services[&key(one)];
+    m.services.insert(key(other), value);
+    let ask = |addr, netns| call(addr, 80, IPPROTO_UDP, netns);
+    let first = entry(send(&m, &ask(one, POD), None));
+    let known = || Known { peer: Some(&first), more: None };
+    let then = |ask: Ask| socket::send(&m, &ask.caller(), &ask.call, known);
+    assert_eq!(then(ask(other, POD)), Choice::Keep, "answers of both would look the same");
+    assert_eq!(then(ask(other, NODE)), Choice::Keep, "the range of virtual addresses has a path");
+    assert_eq!(then(ask(one, POD)), Choice::Again(first));
+    let mut more = SocketValue::default();
+    remember(&mut more, &first);
+    assert_eq!(send(&m, &ask(other, POD), Some(&more)), Choice::Keep);
+    assert!(matches!(then(Ask { random: u32::MAX, ..ask(other, POD) }), Choice::Translate(_)), "another backend");
+}
+
+#[test]
 fn peers_show_the_service() {
     let m = world();
     let mut known = SocketValue::default();
     let vips = ["10.96.0.20", "10.96.0.22", "10.96.0.10"].map(v4);
-    for (vip, port) in vips.into_iter().zip([80, 80, 53]) {
-        let chosen = entry(send(&m, &call(vip, port, IPPROTO_UDP, POD), Some(&known)));
+    for (vip, port, random) in [(vips[0], 80, 0), (vips[1], 80, u32::MAX), (vips[2], 53, 0)] {
+        let ask = Ask { random, ..call(vip, port, IPPROTO_UDP, POD) };
+        let chosen = entry(send(&m, &ask, Some(&known)));
         remember(&mut known, &chosen);
         assert_eq!(reveal(&known, &chosen.backend, chosen.backend_port).map(|(_, port)| port), Some(Be16::new(port)));
     }

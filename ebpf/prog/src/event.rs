@@ -9,7 +9,10 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     maps::ring_buf::RingBufEntry,
 };
-use packet::{Tables as _, socket::Call};
+use packet::{
+    Tables as _,
+    socket::{Call, Caller},
+};
 
 use crate::{
     is_test_run,
@@ -75,12 +78,12 @@ pub fn tell(what: u32, now_s: u32, ifindex: u32, bytes: u32) -> bool {
 
 /// Tells of a socket call.
 #[inline(always)]
-pub fn call(what: u32, call: &Call, to: Option<&SocketEntry>) {
+pub fn call(what: u32, call: &Call, caller: &impl Caller, to: Option<&SocketEntry>) {
     let Some(mut entry) = reserve(what, now_s()) else { return };
     let event: *mut Event = entry.as_mut_ptr();
     // SAFETY: the record is this program's until it is submitted.
     unsafe {
-        (*event).netns = call.netns;
+        (*event).netns = caller.netns();
         (*event).tuple.dst = call.addr;
         (*event).tuple.dport = call.port;
         (*event).tuple.proto = call.proto;

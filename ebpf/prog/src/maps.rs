@@ -1,8 +1,8 @@
 //! The maps, by the names of `abi::map`.
 
 use abi::{
-    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, Hold, PodValue, Rate,
-    RouteValue, SeatValue, SocketValue, VethValue,
+    AffinityKey, AffinityValue, Backend, Config, Connection, FlowKey, FragmentKey, FragmentValue, Hold, Peer, PodValue,
+    Rate, RouteValue, SeatValue, SocketValue, VethValue,
     edge::{EdgeRow, EdgeTraffic, MAX_EDGES},
     flow::{FLOW_BITS, FLOW_LINE, FlowRecord, flow_buckets, flow_records, flow_state_lines},
     service::{SERVICE_ROWS, ServiceRow},
@@ -81,6 +81,8 @@ pub static CONNECTIONS: LruHashMap<FlowKey, Connection> = LruHashMap::with_max_e
 /// Working memory: programs at tc run to their end on one CPU with bottom halves off, so one element a CPU is enough.
 #[map]
 pub static SCRATCH: PerCpuArray<packet::Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static PEERS: Array<Peer> = Array::with_max_entries(abi::MAX_PEERS, 0);
 #[btf_map]
 pub static SOCKETS: SkStorage<SocketValue> = SkStorage::new();
 

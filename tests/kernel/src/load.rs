@@ -58,6 +58,7 @@ pub fn program(bpf: &mut Ebpf, name: &str) -> Result<()> {
     let loaded = match program {
         Program::SchedClassifier(p) => p.load(),
         Program::CgroupSockAddr(p) => p.load(),
+        Program::CgroupSock(p) => p.load(),
         Program::Xdp(p) => p.load(),
         other => bail!("program {name} has an unexpected type {:?}", other.prog_type()),
     };
@@ -75,6 +76,7 @@ pub fn instructions(bpf: &Ebpf, name: &str) -> Result<u32> {
     let info = match bpf.program(name).with_context(|| format!("the object has no program {name}"))? {
         Program::SchedClassifier(p) => p.info()?,
         Program::CgroupSockAddr(p) => p.info()?,
+        Program::CgroupSock(p) => p.info()?,
         Program::Xdp(p) => p.info()?,
         other => bail!("program {name} has an unexpected type {:?}", other.prog_type()),
     };

@@ -52,7 +52,7 @@ pub struct PinnedLink {
 }
 
 /// The socket programs and where each goes.
-const SOCKET: [(&str, bpf_attach_type); 8] = [
+const SOCKET: [(&str, bpf_attach_type); 9] = [
     (program::CONNECT4, BPF_CGROUP_INET4_CONNECT),
     (program::CONNECT6, BPF_CGROUP_INET6_CONNECT),
     (program::SENDMSG4, BPF_CGROUP_UDP4_SENDMSG),
@@ -61,6 +61,7 @@ const SOCKET: [(&str, bpf_attach_type); 8] = [
     (program::RECVMSG6, BPF_CGROUP_UDP6_RECVMSG),
     (program::GETPEERNAME4, BPF_CGROUP_INET4_GETPEERNAME),
     (program::GETPEERNAME6, BPF_CGROUP_INET6_GETPEERNAME),
+    (program::SOCK_RELEASE, BPF_CGROUP_INET_SOCK_RELEASE),
 ];
 
 /// The folder of pinned links.

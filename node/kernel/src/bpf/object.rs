@@ -19,7 +19,7 @@ pub type Line = [u64; flow::FLOW_LINE as usize];
 pub type Shape = (&'static str, usize, usize, u32);
 
 /// The node's pinned maps.
-pub const SHAPES: [Shape; 28] = [
+pub const SHAPES: [Shape; 29] = [
     (map::CONFIG, 4, size_of::<abi::Config>(), 1),
     (map::SERVICES, 4, size_of::<abi::service::ServiceRow>(), abi::service::SERVICE_ROWS),
     (map::SLOTS, 4, 4, abi::MAX_SLOTS),
@@ -37,6 +37,7 @@ pub const SHAPES: [Shape; 28] = [
     (map::ROUTES, size_of::<abi::RouteKey>(), size_of::<abi::RouteValue>(), abi::MAX_ROUTES),
     (map::SOURCES, size_of::<abi::SourceKey>(), 4, abi::MAX_SOURCES),
     (map::COUNTERS, 4, 8, abi::COUNTERS),
+    (map::PEERS, 4, size_of::<abi::Peer>(), abi::MAX_PEERS),
     (map::SOCKETS, 4, size_of::<abi::SocketValue>(), 0),
     (map::EVENTS, 0, 0, abi::event::EVENTS_BYTES),
     (map::CONNECTS, 4, 8, abi::MAX_CONNECTS),
@@ -101,6 +102,7 @@ impl Object {
             match program {
                 Program::SchedClassifier(p) => p.load().map_err(fail)?,
                 Program::CgroupSockAddr(p) => p.load().map_err(fail)?,
+                Program::CgroupSock(p) => p.load().map_err(fail)?,
                 Program::Xdp(p) if name == abi::program::UPLINK => {
                     // A node can do without it, and says so when it wants to attach it.
                     if let Err(error) = p.load() {

@@ -1,6 +1,7 @@
 //! ClusterIP by socket hooks and by packets.
 use std::net::UdpSocket;
 
+use kernel::bpf::Seen;
 use kernel::netns;
 
 use crate::net::{Server, ask, at, sock, spread, talk};
@@ -41,6 +42,42 @@ fn sockets_are_balanced_and_show_the_service() {
             assert!(count > 0);
             assert_eq!(from, vip);
         }
+    });
+}
+
+#[test]
+fn a_socket_remembers_every_service_until_it_is_closed() {
+    let mut world = World::new(1);
+    let (client, backend, another) = (world.pod(0), world.pod(0), world.pod(0));
+    let _servers = serve(&[&backend, &another]);
+    // The second has the backend of the first, so only packets can keep their answers apart.
+    let vips = ["10.96.7.7", "10.96.7.8", "10.96.7.9"];
+    for (vip, pod) in vips.into_iter().zip([&backend, &backend, &another]) {
+        world.service(service(&vip.replace('.', "-"), vip, &[pod]));
+    }
+    let places = |world: &World| {
+        let maps = Seen::new(&world.nodes[0].options.pin_dir).maps().unwrap();
+        maps.iter().find(|map| map.name == abi::map::PEERS).unwrap().entries
+    };
+    world.in_pod(&client, || {
+        let mut open: Vec<_> = vips.iter().map(|vip| talk(at(&format!("{vip}:80"))).unwrap()).collect();
+        let direct = talk(sock(backend.ip, 8080)).unwrap();
+        let datagrams = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..3 {
+            for vip in vips {
+                // Asks from whom the answer came.
+                ask(&datagrams, at(&format!("{vip}:80"))).unwrap();
+            }
+        }
+        for (talk, vip) in open.iter().zip(vips) {
+            assert_eq!(talk.stream.peer_addr().unwrap(), at(&format!("{vip}:80")));
+        }
+        assert_eq!(direct.stream.peer_addr().unwrap(), sock(backend.ip, 8080));
+        assert_eq!(places(&world), Some(4), "three connections, and the first Service of the socket for datagrams");
+        open.pop();
+        assert_eq!(places(&world), Some(3));
+        drop((open, datagrams));
+        assert_eq!(places(&world), Some(0));
     });
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use abi::{Addr, Be16, Counter, IPPROTO_TCP, IPPROTO_UDP};
 use packet::host::{Frame, Memory, Spec};
-use packet::socket::{self as call, Call, Choice};
+use packet::socket::{self as call, Call, Choice, Given, Known};
 use packet::{Scratch, Verdict, pipeline};
 use serde_json::{Value, json};
 
@@ -87,11 +87,13 @@ fn trace(tables: &Memory, question: &Question) -> Value {
         return refused("sender and receiver are of different address families, and nothing translates between them");
     }
     // A pod's namespace is any other than the node's.
-    let netns = !tables.config.unwrap_or_default().node_cookie;
+    let caller = Given { netns: !tables.config.unwrap_or_default().node_cookie, random: process::seed() as u32 };
     let (addr, port) = (datapath::addr(target.ip()), Be16::new(target.port()));
-    let asked = Call { addr, port, proto: question.proto, netns, random: process::seed() as u32 };
-    let choice =
-        if question.proto == IPPROTO_TCP { call::connect(tables, &asked) } else { call::send(tables, &asked, None) };
+    let asked = Call { addr, port, proto: question.proto };
+    let choice = match question.proto {
+        IPPROTO_TCP => call::connect(tables, &caller, &asked),
+        _ => call::send(tables, &caller, &asked, Known::default),
+    };
     let hook = if question.proto == IPPROTO_TCP { "connect" } else { "sendmsg" };
     match choice {
         Choice::Keep => steps.push(json!({"hook": hook, "does": "keeps", "to": target.to_string()})),
@@ -101,7 +103,7 @@ fn trace(tables: &Memory, question: &Question) -> Value {
             answer["steps"] = json!(steps);
             return answer;
         }
-        Choice::Translate(entry) => {
+        Choice::Translate(entry) | Choice::Again(entry) => {
             steps.push(json!({
                 "hook": hook,
                 "does": "translates",
