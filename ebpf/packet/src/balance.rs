@@ -6,7 +6,7 @@
 //! and only there, each flow gets a record when it is first seen.
 
 use abi::{
-    BACKEND_ALIVE, Be16, Counter, FlowKey, FragmentKey, FragmentValue, IPPROTO_TCP,
+    Addr, BACKEND_ALIVE, Be16, Counter, FlowKey, FragmentKey, FragmentValue, IPPROTO_TCP,
     balance::{
         Backend, Config, GATE_RECORDS, Gate, MAX_ROWS, OUTER_FIRST, OUTER_TTL, PROBES, Traffic, VIP_BY_CLIENT,
         VIP_LIVE, Vip,
@@ -21,7 +21,7 @@ use crate::{
     fragment::PORTS_S,
     icmp,
     nat::difference,
-    parse::{self, Kind, L3, Packet, Part},
+    parse::{self, ETH_IPV4, ETH_IPV6, Kind, L3, Packet, Part},
 };
 
 /// Seconds after a change during which datagrams without a record count as flows from before it.
@@ -32,8 +32,6 @@ const OUTER_V6: usize = 40;
 /// IPv4 and IPv6 as payload (IANA protocol numbers).
 const IPPROTO_IPIP: u8 = 4;
 const IPPROTO_IPV6: u8 = 41;
-const ETH_IPV4: u16 = 0x0800_u16.to_be();
-const ETH_IPV6: u16 = 0x86dd_u16.to_be();
 
 /// A packet that can get longer at the front.
 pub trait Frame: Buffer {
@@ -43,6 +41,21 @@ pub trait Frame: Buffer {
     fn len(&self) -> usize;
     /// Takes off what is behind the first `len` bytes, of which there are more.
     fn cut(&mut self, len: usize) -> Option<()>;
+
+    /// Writes an Ethernet header, three words and its type, and the `N` words behind it, which `words` makes of the two bytes that
+    /// follow them.
+    #[inline(always)]
+    fn set_front<const N: usize>(
+        &mut self,
+        ethernet: [u32; 3],
+        kind: u16,
+        words: impl FnOnce(u16) -> [u32; N],
+    ) -> Option<()> {
+        let next = self.half(L3 + 4 * N)?;
+        self.set_words::<3>(0, ethernet)?;
+        self.set_half(12, kind)?;
+        self.set_words::<N>(L3, words(next))
+    }
 }
 
 /// What the balancer knows: the maps of [`abi::balance::map`], and the clock. The tables that user space writes are read
@@ -108,21 +121,40 @@ pub trait Cold<T: Balancer>: Frame + Sized {
 pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
     let Some(cfg) = t.config() else { return Fate::Pass };
     let mut p = Packet::default();
-    if !parse::headers(b, &mut p) {
-        return Fate::Pass;
+    // A copy of the rest for each family: what is constant about IPv4 costs nothing.
+    match b.half(12) {
+        Some(ETH_IPV4) if parse::headers4(b, &mut p) => forward(b, t, cfg, p),
+        Some(ETH_IPV6) if parse::headers6(b, &mut p) => forward(b, t, cfg, p),
+        _ => Fate::Pass,
     }
+}
+
+/// A parsed packet. The rare functions get copies of it: one whose address nobody takes stays in registers.
+#[inline(always)]
+fn forward<B: Cold<T>, T: Balancer>(b: &mut B, t: &T, cfg: &Config, mut p: Packet) -> Fate {
     if p.kind == Kind::Error {
         // It belongs to the flow of the packet that it quotes, which a server sent.
-        if !b.of_error(&mut p) {
+        let mut told = p;
+        if !b.of_error(&mut told) {
             return Fate::Pass;
         }
-    } else if p.kind == Kind::Echo && p.part == Part::Whole && b.echo(t, &mut p) {
+        (p.tuple.sport, p.tuple.dport, p.tuple.proto) = (told.tuple.sport, told.tuple.dport, told.tuple.proto);
+        (p.tuple.src, p.tuple.dst) = (of_family(&told.tuple.src, p.v6), of_family(&told.tuple.dst, p.v6));
+    } else if p.kind == Kind::Echo && p.part == Part::Whole {
+        let mut asked = p;
+        if !b.echo(t, &mut asked) {
+            return Fate::Pass;
+        }
         t.count(Counter::Answered);
         return Fate::Send;
     } else if p.kind != Kind::Ports {
         return Fate::Pass;
-    } else if p.part != Part::Whole && !b.complete(t, &mut p) {
-        return Fate::Drop(Counter::DropFragment);
+    } else if p.part != Part::Whole {
+        let mut whole = p;
+        if !b.complete(t, &mut whole) {
+            return Fate::Drop(Counter::DropFragment);
+        }
+        (p.tuple.sport, p.tuple.dport) = (whole.tuple.sport, whole.tuple.dport);
     }
     let Some(vip) = find(t, &p) else { return Fate::Pass };
     let number = vip.number;
@@ -136,7 +168,12 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
     p.tuple.sport = sport;
     let index = ((hash as u64).wrapping_mul(len as u64) >> 32) as u32;
     let Some(slot) = t.slot(base.wrapping_add(index)) else { return Fate::Drop(Counter::DropNoBackend) };
-    let id = if slot >> 16 == 0 { slot } else { b.choose(t, &p, slot, t.changed_s(number)) };
+    let id = if slot >> 16 == 0 {
+        slot
+    } else {
+        let lasting = p;
+        b.choose(t, &lasting, slot, t.changed_s(number))
+    };
     let Some(to) = t.backend(id) else { return Fate::Drop(Counter::DropNoBackend) };
     if len == 0 || id == 0 || to.flags & BACKEND_ALIVE == 0 {
         return Fate::Drop(Counter::DropNoBackend);
@@ -151,7 +188,8 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
         // Its sender is told how large it may be; of what it quotes to us itself it is not.
         Err(Counter::DropTooBig) if p.kind == Kind::Ports && p.part != Part::Later => {
             let outer = if to.addr.is_v4() { OUTER_V4 } else { OUTER_V6 };
-            if !b.too_big(t, &mut p, cfg.mtu.wrapping_sub(outer as u32)) {
+            let mut refused = p;
+            if !b.too_big(t, &mut refused, cfg.mtu.wrapping_sub(outer as u32)) {
                 return Fate::Drop(Counter::DropTooBig);
             }
             t.count(Counter::DropTooBig);
@@ -159,6 +197,12 @@ pub fn balance<B: Cold<T>, T: Balancer>(b: &mut B, t: &T) -> Fate {
         }
         Err(counter) => Fate::Drop(counter),
     }
+}
+
+/// An address of the packet's family, as the compiler is to see it: three of four words are constants in IPv4.
+#[inline(always)]
+fn of_family(addr: &Addr, v6: bool) -> Addr {
+    if v6 { *addr } else { Addr::v4(addr.0[3].to_ne_bytes()) }
 }
 
 /// The row of the packet's destination.
@@ -276,17 +320,16 @@ fn outer4<B: Frame>(b: &mut B, cfg: &Config, to: &Backend, p: &Packet, bytes: us
     if total > cfg.mtu as usize {
         return Err(Counter::DropTooBig);
     }
-    let tos = traffic_class(b, p).ok_or(Counter::DropMalformed)?;
     b.push::<OUTER_V4>().ok_or(Counter::DropKernel)?;
     let proto = if p.v6 { IPPROTO_IPV6 } else { IPPROTO_IPIP };
     let [high, low] = (total as u16).to_be_bytes();
-    let first = OUTER_FIRST | u32::from_ne_bytes([0, tos, high, low]);
     let third = u32::from_ne_bytes([OUTER_TTL, proto, 0, 0]);
-    let varying = u32::from_ne_bytes([0, tos, high, low]);
-    let sum = checksum::fold(checksum::add(checksum::add(to.sum, varying), third));
-    ethernet(b, cfg, ETH_IPV4).ok_or(Counter::DropKernel)?;
-    let checked = third | (sum as u32) << 16;
-    b.set_words::<5>(L3, [first, 0, checked, cfg.source4.0[3], to.addr.0[3]]).ok_or(Counter::DropKernel)
+    let front = |inner| {
+        let varying = u32::from_ne_bytes([0, traffic_class(inner, p.v6), high, low]);
+        let sum = checksum::fold(checksum::add(checksum::add(to.sum, varying), third));
+        [OUTER_FIRST | varying, 0, third | (sum as u32) << 16, cfg.source4.0[3], to.addr.0[3]]
+    };
+    b.set_front::<5>(addresses(cfg), ETH_IPV4, front).ok_or(Counter::DropKernel)
 }
 
 #[inline(always)]
@@ -294,33 +337,38 @@ fn outer6<B: Frame>(b: &mut B, cfg: &Config, to: &Backend, p: &Packet, bytes: us
     if bytes + OUTER_V6 > cfg.mtu as usize {
         return Err(Counter::DropTooBig);
     }
-    let tos = traffic_class(b, p).ok_or(Counter::DropMalformed)?;
     b.push::<OUTER_V6>().ok_or(Counter::DropKernel)?;
     let proto = if p.v6 { IPPROTO_IPV6 } else { IPPROTO_IPIP };
     let [high, low] = (bytes as u16).to_be_bytes();
-    let first = u32::from_ne_bytes([0x60 | tos >> 4, tos << 4, 0, 0]);
     let second = u32::from_ne_bytes([high, low, proto, OUTER_TTL]);
-    ethernet(b, cfg, ETH_IPV6).ok_or(Counter::DropKernel)?;
-    b.set_words::<2>(L3, [first, second]).ok_or(Counter::DropKernel)?;
-    b.set_words::<4>(L3 + 8, cfg.source6.0).ok_or(Counter::DropKernel)?;
-    b.set_words::<4>(L3 + 24, to.addr.0).ok_or(Counter::DropKernel)
+    let front = |inner| {
+        let tos = traffic_class(inner, p.v6);
+        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (cfg.source6.0, to.addr.0);
+        [u32::from_ne_bytes([0x60 | tos >> 4, tos << 4, 0, 0]), second, s0, s1, s2, s3, d0, d1, d2, d3]
+    };
+    b.set_front::<10>(addresses(cfg), ETH_IPV6, front).ok_or(Counter::DropKernel)
 }
 
-/// The inner header's, which the outer one repeats (RFC 6040 section 4.1).
+/// Of an IP header's first two bytes; the outer header repeats the inner one's (RFC 6040 section 4.1).
 #[inline(always)]
-fn traffic_class<B: Buffer>(b: &B, p: &Packet) -> Option<u8> {
-    let [first, second] = b.half(L3)?.to_ne_bytes();
-    Some(if p.v6 { first << 4 | second >> 4 } else { second })
+fn traffic_class(first: u16, v6: bool) -> u8 {
+    let [first, second] = first.to_ne_bytes();
+    if v6 { first << 4 | second >> 4 } else { second }
+}
+
+/// Addresses of the Ethernet header.
+#[inline(always)]
+fn addresses(cfg: &Config) -> [u32; 3] {
+    let (to, from) = (cfg.gateway_mac, cfg.own_mac);
+    [
+        u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
+        u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),
+        u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
+    ]
 }
 
 #[inline(always)]
 fn ethernet<B: Buffer>(b: &mut B, cfg: &Config, kind: u16) -> Option<()> {
-    let (to, from) = (cfg.gateway_mac, cfg.own_mac);
-    let words = [
-        u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
-        u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),
-        u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
-    ];
-    b.set_words::<3>(0, words)?;
+    b.set_words::<3>(0, addresses(cfg))?;
     b.set_half(12, kind)
 }

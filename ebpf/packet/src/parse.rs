@@ -14,7 +14,8 @@ pub const TCP_ACK: u8 = 16;
 
 /// EtherType of IPv4 as it lies in memory.
 pub const ETH_IPV4: u16 = 0x0800_u16.to_be();
-const ETH_IPV6: u16 = 0x86dd_u16.to_be();
+/// EtherType of IPv6 as it lies in memory.
+pub const ETH_IPV6: u16 = 0x86dd_u16.to_be();
 /// IPv6 extension headers followed before the packet is given up (RFC 8200 section 4.1 knows at most five before the payload).
 const MAX_EXTENSIONS: usize = 5;
 
@@ -109,14 +110,25 @@ pub fn parse<B: Buffer>(b: &B, s: &mut Scratch) -> bool {
 #[inline(always)]
 pub fn headers<B: Buffer>(b: &B, p: &mut Packet) -> bool {
     let Some(kind) = b.half(12) else { return false };
-    let header = if kind == ETH_IPV4 {
-        ipv4(b, p)
+    if kind == ETH_IPV4 {
+        headers4(b, p)
     } else if kind == ETH_IPV6 {
-        ipv6(b, p)
+        headers6(b, p)
     } else {
-        return false;
-    };
-    header.is_some() && transport(b, p).is_some()
+        false
+    }
+}
+
+/// Parses a packet whose EtherType is IPv4's; `false` if it is not or ends before its headers do.
+#[inline(always)]
+pub fn headers4<B: Buffer>(b: &B, p: &mut Packet) -> bool {
+    ipv4(b, p).is_some() && transport(b, p).is_some()
+}
+
+/// Parses a packet whose EtherType is IPv6's; `false` if it is not or ends before its headers do.
+#[inline(always)]
+pub fn headers6<B: Buffer>(b: &B, p: &mut Packet) -> bool {
+    ipv6(b, p).is_some() && transport(b, p).is_some()
 }
 
 #[inline(always)]

@@ -37,24 +37,40 @@ pub unsafe fn load2(p: usize) -> u64 {
     v
 }
 
+/// Word `I` from `p` on, if there are to be so many.
 #[inline(always)]
-unsafe fn load4(p: usize) -> u64 {
-    let v: u64;
-    // SAFETY: by the contract of `load_words`.
-    unsafe { asm!("{0} = *(u32 *)({1} + 0)", out(reg) v, in(reg) p, options(readonly, nostack, preserves_flags)) };
-    v
+unsafe fn load4<const I: usize, const N: usize>(p: usize, words: &mut [u32; N]) {
+    if I < N {
+        let v: u64;
+        // SAFETY: by the contract of `load_words`. The offset is part of the instruction, which saves two.
+        unsafe {
+            asm!("{0} = *(u32 *)({1} + {2})", out(reg) v, in(reg) p, const 4 * I, options(readonly, nostack, preserves_flags))
+        };
+        words[I] = v as u32;
+    }
 }
+
+/// The most words that are read or written at once.
+const MAX_WORDS: usize = 10;
 
 /// # Safety
 /// The caller has compared `p + 4 * N` with the packet's end.
 #[inline(always)]
 pub unsafe fn load_words<const N: usize>(p: usize) -> [u32; N] {
+    const { assert!(N <= MAX_WORDS) };
     let mut words = [0; N];
-    let mut i = 0;
-    while i < N {
-        // SAFETY: by the contract above.
-        words[i] = unsafe { load4(p + 4 * i) } as u32;
-        i += 1;
+    // SAFETY: by the contract above.
+    unsafe {
+        load4::<0, N>(p, &mut words);
+        load4::<1, N>(p, &mut words);
+        load4::<2, N>(p, &mut words);
+        load4::<3, N>(p, &mut words);
+        load4::<4, N>(p, &mut words);
+        load4::<5, N>(p, &mut words);
+        load4::<6, N>(p, &mut words);
+        load4::<7, N>(p, &mut words);
+        load4::<8, N>(p, &mut words);
+        load4::<9, N>(p, &mut words);
     }
     words
 }
@@ -75,17 +91,33 @@ pub unsafe fn store2(p: usize, value: u16) {
     unsafe { asm!("*(u16 *)({0} + 0) = {1}", in(reg) p, in(reg) value as u64, options(nostack, preserves_flags)) };
 }
 
+#[inline(always)]
+unsafe fn store4<const I: usize, const N: usize>(p: usize, words: &[u32; N]) {
+    if I < N {
+        // SAFETY: by the contract of `store_words`.
+        unsafe {
+            asm!("*(u32 *)({0} + {2}) = {1}", in(reg) p, in(reg) words[I] as u64, const 4 * I, options(nostack, preserves_flags))
+        };
+    }
+}
+
 /// # Safety
 /// As for [`load_words`].
 #[inline(always)]
-pub unsafe fn store_words<const N: usize>(p: usize, value: [u32; N]) {
-    let mut i = 0;
-    while i < N {
-        // SAFETY: by the contract above.
-        unsafe {
-            asm!("*(u32 *)({0} + 0) = {1}", in(reg) p + 4 * i, in(reg) value[i] as u64, options(nostack, preserves_flags));
-        }
-        i += 1;
+pub unsafe fn store_words<const N: usize>(p: usize, words: [u32; N]) {
+    const { assert!(N <= MAX_WORDS) };
+    // SAFETY: by the contract above.
+    unsafe {
+        store4::<0, N>(p, &words);
+        store4::<1, N>(p, &words);
+        store4::<2, N>(p, &words);
+        store4::<3, N>(p, &words);
+        store4::<4, N>(p, &words);
+        store4::<5, N>(p, &words);
+        store4::<6, N>(p, &words);
+        store4::<7, N>(p, &words);
+        store4::<8, N>(p, &words);
+        store4::<9, N>(p, &words);
     }
 }
 

@@ -131,6 +131,16 @@ impl Frame for Xdp {
     }
 
     #[inline(always)]
+    fn set_front<const N: usize>(
+        &mut self,
+        ethernet: [u32; 3],
+        kind: u16,
+        words: impl FnOnce(u16) -> [u32; N],
+    ) -> Option<()> {
+        self.set_front_at_once(ethernet, kind, words)
+    }
+
+    #[inline(always)]
     fn len(&self) -> usize {
         // SAFETY: the context is valid for the whole program.
         let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };

@@ -1,7 +1,7 @@
 //! A packet at an XDP hook, its linear part.
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_get_buff_len};
-use packet::{Buffer, checksum};
+use packet::{Buffer, checksum, parse::L3};
 
 use crate::access;
 
@@ -29,6 +29,25 @@ impl Xdp {
         let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
         let p = access::opaque(data + off);
         if p + len > end { None } else { Some(p) }
+    }
+
+    /// What [`packet::balance::Frame::set_front`] does, with one look at the bounds.
+    #[inline(always)]
+    pub fn set_front_at_once<const N: usize>(
+        &mut self,
+        ethernet: [u32; 3],
+        kind: u16,
+        words: impl FnOnce(u16) -> [u32; N],
+    ) -> Option<()> {
+        let p = self.at(0, L3 + 4 * N + 2)?;
+        // SAFETY: all below `L3 + 4 * N + 2` bytes at `p`.
+        unsafe {
+            let next = access::load2(p + L3 + 4 * N) as u16;
+            access::store_words(p, ethernet);
+            access::store2(p + 12, kind);
+            access::store_words(p + L3, words(next));
+        }
+        Some(())
     }
 }
 
