@@ -24,6 +24,8 @@ pub mod map {
 
 /// The XDP program.
 pub const PROGRAM: &str = "balance";
+/// The same for frames of several pages.
+pub const PROGRAM_FRAGS: &str = "balance_frags";
 
 /// Rows of [`map::VIPS`] (ARRAY, mapped); a power of two, so that 10,000 addresses fill a third.
 pub const MAX_ROWS: u32 = 32_768;

@@ -150,6 +150,8 @@ pub mod program {
     pub const TO_POD: &str = "to_pod";
     /// XDP on the uplink, before tcx: what it can send on by itself.
     pub const UPLINK: &str = "uplink";
+    /// The same for frames of several pages.
+    pub const UPLINK_FRAGS: &str = "uplink_frags";
     /// tcx ingress of the uplink.
     pub const FROM_UPLINK: &str = "from_uplink";
     /// tcx egress of the uplink.
@@ -369,8 +371,7 @@ pub struct Source {
 
 /// [`Config::lb_mode`]: with this node's address as source, so that answers return here.
 pub const LB_SNAT: u8 = 0;
-/// [`Config::lb_mode`]: with the client's address; the backend's node answers the client itself. IPv4 over VXLAN; where it cannot be,
-/// as [`LB_SNAT`].
+/// [`Config::lb_mode`]: with the client's address; the backend's node answers the client itself.
 pub const LB_DSR: u8 = 1;
 
 /// The only value of [`map::CONFIG`] (ARRAY of one).
@@ -401,6 +402,9 @@ pub struct Config {
     /// Largest packet that the VXLAN device takes, where pods may send larger ones; else 0.
     pub overlay_mtu: u32,
     pub rest: u32,
+    /// First address of this node's range of IPv6 pods, ANY if it has none: what is said of a pod beside a packet leaves its
+    /// first bytes out.
+    pub pods6: Addr,
 }
 
 /// Entries of [`map::PEERS`] (ARRAY, index = the socket's cookie modulo this); a power of two. A socket whose place another one holds has
@@ -530,7 +534,7 @@ const _: () = {
     assert!(size_of::<RouteKey>() == 20);
     assert!(size_of::<RouteValue>() == 20);
     assert!(size_of::<SourceKey>() == 40);
-    assert!(size_of::<Config>() == 80);
+    assert!(size_of::<Config>() == 96);
     assert!(size_of::<UplinkRun>() == 24);
     assert!(size_of::<SocketEntry>() == 40);
     assert!(size_of::<Peer>() == 48);

@@ -2,11 +2,16 @@
 //! policy sees the client and the answers need no way back through here.
 //!
 //! What the other node cannot know is the backend that was chosen. It is said where the overlay has room: the packet travels in a VXLAN
-//! network of its own ([`vni`]), and its inner Ethernet destination, which names nobody there, holds the backend's IPv4 address
+//! network of its own ([`vni`]), and its inner Ethernet addresses, which name nobody there, hold the backend's address
 //! and port. The other node opens the flow as if the packet had come in by its own uplink. So one node alone translates, fragments and
 //! errors go the same way, and two Services with one backend cannot collide here.
+//!
+//! Twelve bytes have no room for an IPv6 address and a port: the first seven bytes of a pod's address are those of its node's range
+//! (which is a /64, or at least a /56), so the node knows them.
+//!
+//! Nodes that route natively have tunnels as well, and use them for this alone.
 
-use abi::{Addr, Be16, Config, Counter, LB_DSR, ROUTE_NODE, ROUTE_OVERLAY, flow::FLOW_DIRECT};
+use abi::{Addr, Be16, Config, Counter, LB_DSR, ROUTE_NATIVE, ROUTE_NODE, flow::FLOW_DIRECT};
 
 use crate::{
     Buffer, Flow, Scratch, Tables, Verdict, edges,
@@ -14,6 +19,9 @@ use crate::{
     pipeline::Origin,
     route::{self, Hop},
 };
+
+/// First byte of an Ethernet address that nobody was given (IEEE 802, the locally administered bit).
+const LOCAL_UNICAST: u8 = 2;
 
 /// The VXLAN network of such packets.
 #[inline(always)]
@@ -33,9 +41,7 @@ pub fn is(flow: &Flow) -> bool {
 pub fn applies<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) -> bool {
     cfg.lb_mode == LB_DSR
         && origin == Origin::Uplink
-        && !s.packet.v6
         && s.place.hop == Hop::Remote
-        && s.place.route.kind == ROUTE_OVERLAY
         && !t.route(&s.packet.tuple.src, &mut s.sender)
 }
 
@@ -43,7 +49,29 @@ pub fn applies<T: Tables>(t: &T, cfg: &Config, s: &mut Scratch, origin: Origin) 
 #[inline(always)]
 pub fn mark<B: Buffer>(b: &mut B, to: &Flow) -> Option<()> {
     b.set_word(0, to.dst.0[3])?;
-    b.set_half(4, to.dport.0)
+    b.set_half(4, to.dport.0)?;
+    if to.dst.is_v4() {
+        return Some(());
+    }
+    // Some kernels refuse frames from no address (vxlan_set_mac), and a pod's may have these bytes zero.
+    let [.., eighth] = to.dst.0[1].to_ne_bytes();
+    b.set_half(6, u16::from_ne_bytes([LOCAL_UNICAST, eighth]))?;
+    b.set_word(8, to.dst.0[2])
+}
+
+/// The backend that stands beside a packet, in [`Scratch::target`].
+#[inline(always)]
+fn named<B: Buffer>(b: &B, cfg: &Config, s: &mut Scratch) -> Option<()> {
+    let (last, port) = (b.word(0)?, b.half(4)?);
+    s.target.dport = Be16(port);
+    s.target.dst = if s.packet.v6 {
+        let ([_, eighth], third) = (b.half(6)?.to_ne_bytes(), b.word(8)?);
+        let [fifth, sixth, seventh, _] = cfg.pods6.0[1].to_ne_bytes();
+        Addr([cfg.pods6.0[0], u32::from_ne_bytes([fifth, sixth, seventh, eighth]), third, last])
+    } else {
+        Addr([0, 0, 0xffff_u32.to_be(), last])
+    };
+    Some(())
 }
 
 /// Sends a packet of such a flow, whose record is in [`Scratch::to`].
@@ -66,15 +94,15 @@ pub fn send<B: Buffer, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratc
 /// Reads the backend that `node` names beside a packet of the overlay into [`Scratch::target`]. `Err` says why the packet is not taken:
 /// the sender must be a node, the client from outside of the cluster, and the backend one of this node's pods.
 #[inline(always)]
-pub fn accept<B: Buffer, T: Tables>(b: &B, t: &T, s: &mut Scratch, node: &Addr) -> Result<(), Counter> {
+pub fn accept<B: Buffer, T: Tables>(b: &B, t: &T, cfg: &Config, s: &mut Scratch, node: &Addr) -> Result<(), Counter> {
     let r = &mut s.sender;
-    let known = t.route(node, r) && r.kind == ROUTE_NODE && difference(&r.node, node) == 0;
-    if !known || s.packet.v6 || t.route(&s.packet.tuple.src, r) {
+    let known = t.route(node, r) && r.kind & !ROUTE_NATIVE == ROUTE_NODE && difference(&r.node, node) == 0;
+    if !known || t.route(&s.packet.tuple.src, r) {
         return Err(Counter::DropOverlay);
     }
-    let (Some(addr), Some(port)) = (b.word(0), b.half(4)) else { return Err(Counter::DropMalformed) };
-    s.target.dst = Addr([0, 0, 0xffff_u32.to_be(), addr]);
-    s.target.dport = Be16(port);
+    if named(b, cfg, s).is_none() {
+        return Err(Counter::DropMalformed);
+    }
     s.target.backend = 0;
     s.target.snat = Addr::ANY;
     s.target.from_range = false;

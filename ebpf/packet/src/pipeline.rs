@@ -105,7 +105,7 @@ pub fn from_overlay<B: Steps<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch, n
     }
     s.tunnel = (*node, vni);
     if vni == direct::vni(cfg) {
-        if let Err(reason) = direct::accept(b, t, s, node) {
+        if let Err(reason) = direct::accept(b, t, cfg, s, node) {
             return Verdict::Drop(reason);
         }
         return match settle(b, t, s, Origin::Direct, AT_FROM_OVERLAY) {

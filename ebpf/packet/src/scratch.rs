@@ -51,4 +51,6 @@ pub struct Scratch {
     pub policy: Work,
     /// The way out at XDP.
     pub next_hop: NextHop,
+    /// Bytes of the headers before the packet, at XDP.
+    pub outer: usize,
 }

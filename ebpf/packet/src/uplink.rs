@@ -2,8 +2,8 @@
 //!
 //! An accelerator and nothing else: [`pipeline::from_uplink`] and [`pipeline::from_overlay`] do the same with the same functions and
 //! tables, so either may handle any packet of a flow, and what is written here for a packet that then passes is what they would write.
-//! Handled is what can be finished on the uplink: out again to another node (in VXLAN, whose headers are written here, or as it is where
-//! pods are routed natively), or to the client.
+//! Handled is what can be finished on the uplink: out again to another node (in VXLAN, whose headers are written here, over IPv4 or IPv6, or
+//! as it is where pods are routed natively), or to the client.
 //! All else passes as it came, namely
 //! - what is for a local pod: its interface takes socket buffers (`bpf_redirect_peer`), and its policy is judged there;
 //! - fragments and ICMP errors, which are rare, tagged frames, and packets of which the last hop is used up;
@@ -13,7 +13,10 @@
 //! Neighbour entries are read here and refreshed only by the stack's own traffic: a node that changes its MAC without telling is found again
 //! when the stack next talks to it.
 
-use abi::{Addr, Config, Counter, IPPROTO_UDP, ROUTE_OVERLAY, VXLAN_PORT, flow::FLOW_EXTERNAL};
+use abi::{
+    Addr, Config, Counter, IPPROTO_UDP, VXLAN_PORT,
+    flow::{FLOW_DIRECT, FLOW_EXTERNAL},
+};
 
 use crate::{
     Scratch, Steps, Tables,
@@ -24,7 +27,7 @@ use crate::{
     pipeline::{First, Origin},
     route::{self, Hop},
     verdict::Fate,
-    vxlan::{self, OUTER},
+    vxlan::{self, OUTER_V6},
 };
 
 /// A question to the kernel's routes, and the answer.
@@ -41,12 +44,19 @@ pub struct NextHop {
 
 /// A frame at the uplink. Offsets count from where the view begins.
 pub trait Wire<T: Tables>: Steps<T> {
-    /// Makes the view begin so many bytes after the frame's start. The frame is as it was.
-    fn view(&mut self, from: usize);
-    /// Makes room for the outer headers before the frame.
-    fn push(&mut self) -> Option<()>;
-    /// Takes the outer headers off.
-    fn pull(&mut self) -> Option<()>;
+    /// Makes the view begin behind the outer headers, of [`Scratch::outer`] bytes. The frame is as it was.
+    fn view_inner(&mut self, s: &mut Scratch);
+    /// Makes the view begin where the frame does.
+    fn view_all(&mut self);
+    /// Makes room for so many bytes before the frame.
+    fn push(&mut self, bytes: usize) -> Option<()>;
+    /// Takes so many bytes off its beginning.
+    fn pull(&mut self, bytes: usize) -> Option<()>;
+    /// [`vxlan::write`].
+    #[inline(always)]
+    fn wrap(&mut self, cfg: &Config, s: &mut Scratch, vni: u32, bytes: usize) -> bool {
+        vxlan::write(self, cfg, s, vni, bytes).is_some()
+    }
     /// Asks the kernel's routes, as [`Scratch::next_hop`] says. `false` if it is not by the uplink, or the neighbour is not known, or the
     /// packet too large.
     fn next_hop(&mut self, s: &mut Scratch) -> bool;
@@ -60,6 +70,7 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     if !is_addressed(b, cfg) || !b.parse(s) || route::is_group(&s.packet.tuple.dst, s.packet.v6) {
         return Fate::Pass;
     }
+    s.outer = 0;
     let tunnelled = s.packet.tuple.proto == IPPROTO_UDP && s.packet.tuple.dport == VXLAN_PORT;
     if tunnelled && enter(b, t, cfg, s).is_none() || !is_plain(&s.packet) {
         return Fate::Pass;
@@ -78,8 +89,12 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     let (src, dst) = if new { (s.target.snat, s.target.dst) } else { (s.to.src, s.to.dst) };
     route::find(t, &dst, &mut s.place);
     let (hop, own, native) = (s.place.hop, route::is_own(cfg, &src), s.place.is_native());
-    if hop == Hop::Remote && !native && !tunnelled {
-        return encapsulate(b, t, cfg, s, new);
+    let straight = if new { s.target.flags & FLOW_DIRECT != 0 } else { direct::is(&s.to) };
+    if hop == Hop::Remote && (straight || !native) && !tunnelled {
+        return encapsulate(b, t, cfg, s, new, straight);
+    }
+    if straight {
+        return Fate::Pass;
     }
     let out = hop == Hop::Outside || hop == Hop::Node && own || native;
     // Through the tunnel come answers alone.
@@ -89,11 +104,11 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
     }
     s.next_hop.src = src;
     s.next_hop.dst = dst;
-    s.next_hop.bytes = b.size().wrapping_sub(if tunnelled { OUTER + L3 } else { L3 });
-    if !b.next_hop(s) || tunnelled && b.pull().is_none() {
+    s.next_hop.bytes = b.size().wrapping_sub(s.outer + L3);
+    if !b.next_hop(s) || tunnelled && b.pull(s.outer).is_none() {
         return Fate::Pass;
     }
-    b.view(0);
+    b.view_all();
     if new && b.open(t, s, Origin::Uplink) != First::Translate {
         return Fate::Drop(s.refused);
     }
@@ -110,20 +125,27 @@ pub fn uplink<B: Wire<T>, T: Tables>(b: &mut B, t: &T, s: &mut Scratch) -> Fate 
 
 /// On to a backend of another node.
 #[inline(always)]
-fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch, new: bool) -> Fate {
-    let node = s.place.route.node;
+fn encapsulate<B: Wire<T>, T: Tables>(
+    b: &mut B,
+    t: &T,
+    cfg: &Config,
+    s: &mut Scratch,
+    new: bool,
+    straight: bool,
+) -> Fate {
     let bytes = b.size();
-    s.next_hop.src = cfg.node4;
-    s.next_hop.dst = node;
-    s.next_hop.bytes = bytes + OUTER - L3;
-    if s.place.route.kind != ROUTE_OVERLAY || !node.is_v4() || !b.next_hop(s) || b.push().is_none() {
+    s.next_hop.dst = s.place.route.node;
+    s.outer = vxlan::outer(!s.next_hop.dst.is_v4());
+    s.next_hop.src = own(cfg, s.outer == OUTER_V6);
+    s.next_hop.bytes = bytes.wrapping_add(s.outer).wrapping_sub(L3);
+    if difference(&s.next_hop.src, &Addr::ANY) == 0 || !b.next_hop(s) || b.push(s.outer).is_none() {
         return Fate::Pass;
     }
     if new && b.open(t, s, Origin::Uplink) != First::Translate {
         return Fate::Drop(s.refused);
     }
-    b.view(OUTER);
-    let vni = if direct::is(&s.to) {
+    b.view_inner(s);
+    let vni = if straight {
         if direct::mark(b, &s.to).is_none() {
             return Fate::Drop(Counter::DropMalformed);
         }
@@ -138,8 +160,8 @@ fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
     if nat::age(b, &s.packet).is_none() {
         return Fate::Drop(Counter::DropMalformed);
     }
-    b.view(0);
-    if vxlan::write(b, cfg, s, vni, bytes).is_none() {
+    b.view_all();
+    if !b.wrap(cfg, s, vni, bytes) {
         return Fate::Drop(Counter::DropKernel);
     }
     t.count(Counter::Forwarded);
@@ -149,12 +171,13 @@ fn encapsulate<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Sc
 /// Turns to the packet inside of VXLAN, if it is one of the node that owns its source.
 #[inline(always)]
 fn enter<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch) -> Option<()> {
-    let vni = vxlan::network(b, &s.packet, &cfg.node4, b.size())?;
+    let vni = vxlan::network(b, &s.packet, cfg, b.size())?;
     s.next_hop.dst = s.packet.tuple.src;
+    s.outer = vxlan::outer(s.packet.v6);
     if vni != cfg.vni {
         return None;
     }
-    b.view(OUTER);
+    b.view_inner(s);
     if !b.parse(s) || route::is_group(&s.packet.tuple.dst, s.packet.v6) {
         return None;
     }
@@ -164,6 +187,14 @@ fn enter<B: Wire<T>, T: Tables>(b: &mut B, t: &T, cfg: &Config, s: &mut Scratch)
     } else {
         None
     }
+}
+
+/// This node's address of a family. Word by word: to choose between two places makes a computed address (see [`route::is_own`]).
+#[inline(always)]
+fn own(cfg: &Config, v6: bool) -> Addr {
+    let (six, four) = (0_u32.wrapping_sub(v6 as u32), (v6 as u32).wrapping_sub(1));
+    let word = |i: usize| cfg.node6.0[i] & six | cfg.node4.0[i] & four;
+    Addr([word(0), word(1), word(2), word(3)])
 }
 
 /// Whether the frame is for this interface.

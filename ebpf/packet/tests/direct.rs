@@ -4,7 +4,8 @@
 use abi::{Addr, Be16, Config, Counter, IPPROTO_TCP, IPPROTO_UDP, LB_DSR, SEAT_INGRESS};
 use packet::{
     Verdict,
-    host::{Fragment, Frame, Hook, Memory, Rule, Spec, Step, VNI, apply, check, guard, icmp_error, pod_mac, v4, world},
+    host::{Fragment, Frame, Hook, Memory, Rule, Spec, Step, VNI, apply, check, guard, icmp_error, over_ipv6, pod_mac},
+    host::{v4, v6, world},
     policy::Direction,
 };
 
@@ -78,6 +79,66 @@ fn the_packet_goes_as_it_came_with_the_backend_beside_it() {
     let (verdict, frame) = run(&m, Hook::FromUplink, error.clone());
     assert!(matches!(verdict, Verdict::Tunnel { vni, .. } if vni == VNI + 1), "{verdict:?}");
     assert_eq!(frame[26..], error[26..]);
+}
+
+/// Runs a packet at the uplink of the node that has no backend, and checks that it comes out as it came; returns the way it goes.
+fn straight(m: &Memory, sent: Vec<u8>) -> (Verdict, Vec<u8>) {
+    let (verdict, frame) = run(m, Hook::FromUplink, sent.clone());
+    assert_eq!(check(&frame), Ok(()));
+    // But for one hop of its life, and of IPv4 the checksum of that.
+    let from = if sent[12..14] == [8, 0] { 26 } else { 22 };
+    assert_eq!(frame[from..], sent[from..]);
+    (verdict, frame)
+}
+
+#[test]
+fn native_nodes_use_their_tunnel_for_it() {
+    let mut m = ingress();
+    m.backends.values_mut().for_each(|backend| backend.addr = v4("10.244.4.5"));
+    let (verdict, frame) = straight(&m, tcp(CLIENT, 5000, "192.0.2.1", 30080, 2).build());
+    let ifindex = m.config.expect("a configuration").overlay_ifindex;
+    assert_eq!(verdict, Verdict::Tunnel { ifindex, node: v4("192.0.2.4"), vni: VNI + 1 });
+    assert_eq!(frame[..6], [10, 244, 4, 5, 0x1f, 0x90]);
+    // The other side: a sender that is reached without a tunnel is a node like others.
+    let packet = beside(tcp(CLIENT, 5000, "192.0.2.4", 30080, 2).build(), "10.244.1.3", 8080);
+    assert_eq!(run(&world(), from("192.0.2.4"), packet).0, Verdict::Peer { ifindex: 13 });
+}
+
+#[test]
+fn a_backend_of_ipv6_is_named_by_what_its_range_does_not_say() {
+    const CLIENT6: &str = "2001:db8:ffff::9";
+    for six in [false, true] {
+        let mut m = ingress();
+        let backend = v6("fd00:2::77:1:2:5");
+        let of_ipv6 = |addr: &Addr| !addr.is_v4();
+        m.backends.values_mut().filter(|one| of_ipv6(&one.addr)).for_each(|one| one.addr = backend);
+        let number = *m.backends.iter().find(|(_, one)| one.addr == backend).expect("a backend").0;
+        m.slots.values_mut().for_each(|slot| *slot = number);
+        let mut other = world();
+        other.config = other.config.map(|config| Config { pods6: v6("fd00:2::"), ..config });
+        let pod = *other.pods.get(&v6("fd00:1::3")).expect("a pod");
+        other.pods.insert(backend, pod);
+        if six {
+            over_ipv6(&mut m);
+            over_ipv6(&mut other);
+        }
+        let (verdict, frame) = straight(&m, tcp(CLIENT6, 5000, "2001:db8::1", 30086, 2).build());
+        let sender = if six { v6("2001:db8::2") } else { v4(OTHER) };
+        assert!(
+            matches!(verdict, Verdict::Tunnel { node, vni, .. } if node == sender && vni == VNI + 1),
+            "{verdict:?}"
+        );
+        assert_eq!(frame[..12], [0, 2, 0, 5, 0x1f, 0x90, 2, 0, 0, 0x77, 0, 1]);
+        // The other node takes it from any node that it knows; here both are node 1, so the sender is its second.
+        let (verdict, frame) = run(&other, Hook::FromOverlay { node: sender, vni: VNI + 1 }, frame);
+        assert_eq!(verdict, Verdict::Peer { ifindex: 13 });
+        assert_eq!(check(&frame), Ok(()));
+        assert_eq!((frame[22..38].to_vec(), frame[38..54].to_vec()), (octets(v6(CLIENT6)), octets(backend)));
+    }
+}
+
+fn octets(addr: Addr) -> Vec<u8> {
+    addr.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 #[test]

@@ -52,6 +52,12 @@ pub fn balance(ctx: XdpContext) -> u32 {
     run(ctx.ctx)
 }
 
+/// The same for interfaces whose frames may have several pages.
+#[xdp(frags)]
+pub fn balance_frags(ctx: XdpContext) -> u32 {
+    run(ctx.ctx)
+}
+
 /// Measured in place of [`balance`]: each run makes the packet one of another flow, balances it and takes the outer header off, so
 /// that one buffer serves any number of runs.
 #[xdp]
@@ -99,14 +105,21 @@ fn run(ctx: *mut xdp_md) -> u32 {
     }
 }
 
+/// Which flow the next packet is of.
 #[inline(always)]
-pub fn next_flow(frame: &mut Xdp) -> Option<()> {
+pub fn next_number() -> Option<u32> {
     let state = LB_BENCH.get_ptr_mut(0)?;
     // SAFETY: measurements run on one CPU.
-    let (number, mask, vips) = unsafe { ((*state)[0], (*state)[1], (*state)[2]) };
+    let (number, mask) = unsafe { ((*state)[0], (*state)[1]) };
     // SAFETY: as above.
     unsafe { (*state)[0] = number.wrapping_add(1) };
-    let flow = number.wrapping_mul(0x9e37_79b1) & mask;
+    Some(number.wrapping_mul(0x9e37_79b1) & mask)
+}
+
+#[inline(always)]
+pub fn next_flow(frame: &mut Xdp) -> Option<()> {
+    let flow = next_number()?;
+    let vips = LB_BENCH.get(0)?[2];
     frame.set_word(L3 + 12, u32::from_ne_bytes([198, 18, (flow >> 24) as u8, (flow >> 16) as u8]))?;
     let vip = flow & vips;
     frame.set_word(L3 + 16, u32::from_ne_bytes([10, 0, (vip >> 8) as u8, vip as u8]))?;

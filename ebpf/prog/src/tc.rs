@@ -236,12 +236,13 @@ fn set_key(skb: *mut __sk_buff, node: &Addr, vni: u32) -> bool {
         let mut key: bpf_tunnel_key = core::mem::zeroed();
         key.tunnel_id = vni;
         key.tunnel_ttl = TUNNEL_TTL;
+        // What is inside has checksums of its own (RFC 6935 section 5, RFC 6936 section 4.1, for IPv6).
         let mut flags = BPF_F_ZERO_CSUM_TX as u64;
         if node.is_v4() {
             key.__bindgen_anon_1.remote_ipv4 = u32::from_be(node.0[3]);
         } else {
             key.__bindgen_anon_1.remote_ipv6 = node.0;
-            flags = BPF_F_TUNINFO_IPV6 as u64;
+            flags |= BPF_F_TUNINFO_IPV6 as u64;
         }
         bpf_skb_set_tunnel_key(skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, flags) == 0
     }

@@ -3,7 +3,7 @@
 use core::mem::size_of;
 
 use abi::{
-    Addr, Counter, IPPROTO_UDP, UplinkRun,
+    Addr, Config, Counter, IPPROTO_UDP, UplinkRun,
     event::{EVENT_DROP, EVENT_FLOW, HOOK_UPLINK},
 };
 use aya_ebpf::{
@@ -14,12 +14,12 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use packet::{
-    Buffer as _, Scratch, Steps, Tables as _, nat,
-    parse::{self, L3},
+    Buffer as _, Scratch, Steps, Tables as _,
+    parse::{self, ETH_IPV4, L3},
     pipeline::{self, First, Origin},
     uplink::{self, Wire},
     verdict::Fate,
-    vxlan::OUTER,
+    vxlan::{self, OUTER_V4},
 };
 
 use crate::{
@@ -36,24 +36,42 @@ const AF_INET6: u8 = 10;
 
 #[map]
 static UPLINK_RUN: Array<UplinkRun> = Array::with_max_entries(1, 0);
+/// Of the measurements: the frame before each run.
+#[map]
+static UPLINK_FRAME: Array<Image> = Array::with_max_entries(1, 0);
 
-/// Not for frames of several pages: in the stack (6.18) such programs get a copy of the packet, of which tcx then sees no headers. A driver whose
-/// frames are larger refuses this one, and tcx has them all.
+/// A frame to be made again.
+#[repr(C)]
+pub struct Image {
+    /// Its first bytes, in which all headers are.
+    head: [[u32; 8]; 4],
+    /// Its length.
+    bytes: u32,
+    /// 0 if all packets are of one flow.
+    flows: u32,
+}
+
+/// Not for frames of several pages: a driver whose frames are larger refuses it, and takes [`uplink_frags`].
 #[xdp]
 pub fn uplink(ctx: XdpContext) -> u32 {
     run(ctx.ctx)
 }
 
-/// Measured in place of [`uplink`]: each run makes the packet one of another flow, sends it on and takes the outer headers off, so that
-/// one buffer serves any number of runs.
+/// The same where frames may have several pages. Headers are in the first, which is all that is looked at.
+#[xdp(frags)]
+pub fn uplink_frags(ctx: XdpContext) -> u32 {
+    run(ctx.ctx)
+}
+
+/// Measured in place of [`uplink`]: each run makes the packet one of another flow, sends it on and makes it again what it was, so that one
+/// buffer serves any number of runs.
 #[xdp]
 pub fn uplink_bench(ctx: XdpContext) -> u32 {
-    let mut frame = Xdp::new(ctx.ctx);
-    if balance::next_flow(&mut frame).is_none() {
+    if uplink_next(ctx.ctx) == 0 {
         return xdp_action::XDP_ABORTED;
     }
     let action = run(ctx.ctx);
-    if action == xdp_action::XDP_TX && undo(&mut frame).is_none() {
+    if action == xdp_action::XDP_TX && uplink_restore(ctx.ctx) == 0 {
         return xdp_action::XDP_ABORTED;
     }
     action
@@ -62,20 +80,45 @@ pub fn uplink_bench(ctx: XdpContext) -> u32 {
 /// What [`uplink_bench`] does around it, to be taken off.
 #[xdp]
 pub fn uplink_base(ctx: XdpContext) -> u32 {
-    let mut frame = Xdp::new(ctx.ctx);
-    let done =
-        balance::next_flow(&mut frame).is_some() && Wire::push(&mut frame).is_some() && undo(&mut frame).is_some();
+    let done = uplink_next(ctx.ctx) != 0
+        && Wire::push(&mut Xdp::new(ctx.ctx), OUTER_V4).is_some()
+        && uplink_restore(ctx.ctx) != 0;
     if done { xdp_action::XDP_TX } else { xdp_action::XDP_ABORTED }
 }
 
-/// Makes the packet again what the client sent, but for what [`balance::next_flow`] writes.
-#[inline(always)]
-fn undo(frame: &mut Xdp) -> Option<()> {
-    let mac = Maps { now_s: 0 }.config()?.uplink_mac;
-    frame.pull()?;
-    nat::ethernet(frame, mac, [2, 0, 0, 0, 0, 1])?;
-    frame.set_byte(L3 + 8, 64)?;
-    frame.set_half(L3 + 22, 80_u16.to_be())
+/// Makes the packet one of the next flow, of its family, if there are several.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn uplink_next(ctx: *mut xdp_md) -> u32 {
+    let (Some(image), mut frame) = (UPLINK_FRAME.get(0), Xdp::new(ctx)) else { return 0 };
+    if image.flows == 0 {
+        return 1;
+    }
+    if frame.half(12) == Some(ETH_IPV4) {
+        return balance::next_flow(&mut frame).is_some() as u32;
+    }
+    let Some(flow) = balance::next_number() else { return 0 };
+    // The last word of the source address, and its port.
+    let named = frame.set_word(L3 + 20, flow.to_be()).is_some() && frame.set_half(L3 + 40, flow as u16).is_some();
+    named as u32
+}
+
+/// Makes the packet again what the client sent, but for what [`uplink_next`] writes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn uplink_restore(ctx: *mut xdp_md) -> u32 {
+    let (Some(image), mut frame) = (UPLINK_FRAME.get(0), Xdp::new(ctx)) else { return 0 };
+    let surplus = (frame.size() as u32).wrapping_sub(image.bytes) as i32;
+    // SAFETY: the context is valid for the whole program; the helper checks the room.
+    if surplus != 0 && unsafe { bpf_xdp_adjust_head(ctx, surplus) } != 0 {
+        return 0;
+    }
+    let [a, b, c, d] = image.head;
+    let restored = frame.set_words(0, a).is_some()
+        && frame.set_words(32, b).is_some()
+        && frame.set_words(64, c).is_some()
+        && frame.set_words(96, d).is_some();
+    restored as u32
 }
 
 #[inline(always)]
@@ -127,6 +170,13 @@ extern "C" fn wire_parse(ctx: *mut xdp_md, from: usize) -> u32 {
 extern "C" fn wire_rewrite(ctx: *mut xdp_md, from: usize) -> u32 {
     let Some(s) = borrowed() else { return 0 };
     pipeline::rewrite(&mut Xdp { ctx, from }, &Maps { now_s: 0 }, s) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wire_wrap(ctx: *mut xdp_md, vni: u32, bytes: usize) -> u32 {
+    let (Some(s), Some(config)) = (borrowed(), (Maps { now_s: 0 }).config()) else { return 0 };
+    vxlan::write(&mut Xdp::new(ctx), config, s, vni, bytes).is_some() as u32
 }
 
 #[unsafe(no_mangle)]
@@ -246,20 +296,33 @@ impl Steps<Maps> for Xdp {
 
 impl Wire<Maps> for Xdp {
     #[inline(always)]
-    fn view(&mut self, from: usize) {
-        self.from = from;
+    fn view_inner(&mut self, s: &mut Scratch) {
+        // Read again, so that to the verifier it is any number: with each of the two it would follow all of what comes after.
+        lend(s);
+        self.from = s.outer;
     }
 
     #[inline(always)]
-    fn push(&mut self) -> Option<()> {
+    fn view_all(&mut self) {
+        self.from = 0;
+    }
+
+    #[inline(always)]
+    fn push(&mut self, bytes: usize) -> Option<()> {
         // SAFETY: the context is valid for the whole program; the helper checks the room.
-        if unsafe { bpf_xdp_adjust_head(self.ctx, -(OUTER as i32)) } == 0 { Some(()) } else { None }
+        if unsafe { bpf_xdp_adjust_head(self.ctx, (bytes as i32).wrapping_neg()) } == 0 { Some(()) } else { None }
     }
 
     #[inline(always)]
-    fn pull(&mut self) -> Option<()> {
+    fn pull(&mut self, bytes: usize) -> Option<()> {
         // SAFETY: as in `push`.
-        if unsafe { bpf_xdp_adjust_head(self.ctx, OUTER as i32) } == 0 { Some(()) } else { None }
+        if unsafe { bpf_xdp_adjust_head(self.ctx, bytes as i32) } == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn wrap(&mut self, _cfg: &Config, s: &mut Scratch, vni: u32, bytes: usize) -> bool {
+        lend(s);
+        wire_wrap(self.ctx, vni, bytes) != 0
     }
 
     #[inline(always)]

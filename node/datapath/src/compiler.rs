@@ -8,7 +8,7 @@ use wire::fabric::Delta;
 
 use crate::address::{ip, route_key};
 use crate::desired::{
-    BackendKey, Conflict, Desired, Frontend, Local, Part, PortName, dns_part, is_dns, is_routed, part, routes,
+    BackendKey, Conflict, Desired, Frontend, Local, Part, PortName, config, dns_part, is_dns, is_routed, part, routes,
 };
 use crate::health::{HealthCheck, HealthChecks};
 use crate::host_port;
@@ -177,7 +177,7 @@ impl Compiler {
         self.health.clear();
         self.host_ports.clear();
         self.desired =
-            Desired { config: self.local.config, routes: routes(&self.state, &self.local), ..Desired::default() };
+            Desired { config: config(&self.local), routes: routes(&self.state, &self.local), ..Desired::default() };
         self.changes = Changes::everything();
         for dns in self.local.dns.clone() {
             let name = ServiceName { namespace: "".into(), name: "dns".into() };

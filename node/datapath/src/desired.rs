@@ -29,7 +29,7 @@ pub struct Local {
     pub host_ports: Vec<HostPort>,
     /// The DNS servers of the node: one a family that it serves.
     pub dns: Vec<Dns>,
-    /// Written as it is.
+    /// Written as it is, but for [`abi::Config::pods6`], which follows from the ranges.
     pub config: abi::Config,
 }
 
@@ -240,6 +240,12 @@ pub(crate) fn dns_part(dns: &Dns) -> Part {
         part.frontends.insert(key, (PortName { service, protocol, port }, frontend));
     }
     part
+}
+
+/// The programs' configuration.
+pub(crate) fn config(local: &Local) -> abi::Config {
+    let six = local.pod_cidrs.iter().find(|net| net.addr().is_ipv6());
+    abi::Config { pods6: six.map_or(Addr::ANY, |net| addr(net.network())), ..local.config }
 }
 
 /// Whether the routes say already whose an address is: a node's, a pod's, or a Service's by its range.

@@ -16,8 +16,9 @@ use kernel_tests::{
     run, tables,
 };
 use packet::{
-    host::{Cable, Dice, Frame, Hook, Memory, Step, apply, at_uplink, cable, guard_at_random, world},
+    host::{Cable, Dice, Frame, Hook, Memory, Step, apply, at_uplink, cable, guard_at_random, over_ipv6, world},
     verdict::Fate,
+    vxlan::OUTER_V6,
 };
 
 const SEEDS: u64 = 8;
@@ -41,7 +42,7 @@ fn in_kernel(bpf: &mut Ebpf, given: &Cable, now_s: u32) -> (u32, Vec<u8>, u32) {
     let (to, from) = given.hop.unwrap_or_default();
     set(bpf, UplinkRun { now_s, reachable: u32::from(given.hop.is_some()), to, from, reason: 0 });
     let uplink: &Xdp = bpf.program(program::UPLINK).expect("the program").try_into().expect("an XDP program");
-    let mut out = vec![0; given.frame.0.len() + 64];
+    let mut out = vec![0; given.frame.0.len() + OUTER_V6];
     let options = TestRunOptions { data_in: Some(&given.frame.0), data_out: Some(&mut out), ..TestRunOptions::new() };
     let result = uplink.test_run(options).expect("the program runs");
     out.truncate(result.data_size_out as usize);
@@ -74,6 +75,9 @@ fn host_and_kernel_agree_on_every_frame() {
         let mut memory = world();
         let lb_mode = if seed % 4 < 2 { LB_SNAT } else { LB_DSR };
         memory.config = memory.config.map(|c| Config { seed: seed as u32, lb_mode, ..c });
+        if seed % 8 > 3 {
+            over_ipv6(&mut memory);
+        }
         let mut dice = Dice(seed);
         if seed % 2 == 1 {
             guard_at_random(&mut memory, &mut dice);

@@ -23,4 +23,4 @@ pub use pen::{Pen, is_local};
 pub use table::{FlowMemory, FlowWords, Line};
 pub use traffic::{Dice, Hook, Step, again, apply, step};
 pub use wire::{Cable, at_uplink, cable, tunnel};
-pub use world::{FLOW_BITS, SEATS, UPLINK, VNI, pod_mac, v4, v6, world};
+pub use world::{FLOW_BITS, SEATS, UPLINK, VNI, over_ipv6, pod_mac, v4, v6, world};

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use abi::{
-    Addr, FlowKey, Hold, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+    Addr, Be16, FlowKey, Hold, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
     fragment::{AT_FROM_OVERLAY, AT_FROM_UPLINK},
 };
 
 use super::{Fragment, Frame, Memory, Spec, VNI, icmp_error, pod_mac};
-use crate::{Scratch, Tables as _, Verdict, pipeline};
+use crate::{Flow, Scratch, Tables as _, Verdict, direct, pipeline};
 
 /// A seeded source of numbers (SplitMix64).
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ pub fn step(m: &Memory, dice: &mut Dice, now_s: u32) -> Step {
         bytes[6..12].copy_from_slice(&pod_mac(ifindex - 10));
     }
     if matches!(hook, Hook::FromOverlay { vni, .. } if vni != VNI) && dice.once_in(2) {
-        bytes = direct(dice);
+        bytes = beside(dice);
     }
     if hook == Hook::FromUplink && dice.once_in(20) {
         // Another's, or a group's.
@@ -243,12 +243,18 @@ pub(super) fn fresh(dice: &mut Dice, hook: Hook) -> Vec<u8> {
 }
 
 /// What another node sends on untranslated, a local pod beside it.
-fn direct(dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = fresh(dice, Hook::FromUplink);
-    let to = Addr::v4(Ipv4Addr::from([10, 244, 1, dice.pick(&[2, 3, 3, 99])]).octets());
-    bytes[..4].copy_from_slice(&to.v4_octets());
-    bytes[4..6].copy_from_slice(&dice.pick(&[8080_u16, 8080, 9090]).to_be_bytes());
-    bytes
+fn beside(dice: &mut Dice) -> Vec<u8> {
+    let bytes = fresh(dice, Hook::FromUplink);
+    let (pod, port) = (dice.pick(&[2, 3, 3, 99]), dice.pick(&[8080_u16, 8080, 9090]));
+    let dst = if bytes.get(12..14) == Some(&[8, 0]) {
+        super::v4(&format!("10.244.1.{pod}"))
+    } else {
+        super::v6(&format!("fd00:1::{pod}"))
+    };
+    let mut frame = Frame(bytes);
+    let marked = direct::mark(&mut frame, &Flow { dst, dport: Be16::new(port), ..Flow::default() });
+    marked.expect("a whole frame has room for two addresses");
+    frame.0
 }
 
 /// Options, fragments, flags, life times.

@@ -4,12 +4,11 @@ use crate::{
     Buffer, Scratch,
     uplink::{self, Wire},
     verdict::Fate,
-    vxlan::OUTER,
 };
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use abi::{IPPROTO_UDP, VXLAN_PORT};
+use abi::{IPPROTO_UDP, ROUTE_NODE, VXLAN_PORT};
 
 use super::traffic::{damage, follow, fresh};
 use super::{Dice, Fragment, Frame, Hook, Memory, Spec, VNI};
@@ -41,7 +40,7 @@ pub fn cable(m: &Memory, dice: &mut Dice) -> Cable {
     let other = Hook::FromOverlay { node: super::v4("192.0.2.2"), vni: VNI };
     let hook = if tunnelled { other } else { Hook::FromUplink };
     let inner = bytes.take().unwrap_or_else(|| fresh(dice, hook));
-    let mut bytes = if tunnelled { tunnel(dice, &inner) } else { inner };
+    let mut bytes = if tunnelled { tunnel(m, dice, &inner) } else { inner };
     if !dice.once_in(10)
         && let Some(config) = m.config
     {
@@ -53,10 +52,18 @@ pub fn cable(m: &Memory, dice: &mut Dice) -> Cable {
 }
 
 /// VXLAN around a frame, as a node's kernel sends it, now and then as none does.
-pub fn tunnel(dice: &mut Dice, inner: &[u8]) -> Vec<u8> {
-    let node = Ipv4Addr::new(192, 0, 2, dice.pick(&[2, 2, 2, 3, 9]));
-    let own = Ipv4Addr::new(192, 0, 2, if dice.once_in(30) { 4 } else { 1 });
-    let mut spec = Spec::new(node.into(), own.into(), IPPROTO_UDP, 50_000, VXLAN_PORT.get());
+pub fn tunnel(m: &Memory, dice: &mut Dice, inner: &[u8]) -> Vec<u8> {
+    let six = m.routes.values().any(|route| route.kind == ROUTE_NODE && !route.node.is_v4());
+    let address = |number: u8| -> IpAddr {
+        if six {
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()).into()
+        } else {
+            Ipv4Addr::new(192, 0, 2, number).into()
+        }
+    };
+    let node = address(dice.pick(&[2, 2, 2, 3, 9]));
+    let own = address(if dice.once_in(30) { 4 } else { 1 });
+    let mut spec = Spec::new(node, own, IPPROTO_UDP, 50_000, VXLAN_PORT.get());
     spec.no_checksum = !dice.once_in(20);
     spec.options = u8::from(dice.once_in(30));
     if dice.once_in(30) {
@@ -106,17 +113,21 @@ impl Buffer for Cable {
 }
 
 impl Wire<Memory> for Cable {
-    fn view(&mut self, from: usize) {
-        self.from = from;
+    fn view_inner(&mut self, s: &mut Scratch) {
+        self.from = s.outer;
     }
 
-    fn push(&mut self) -> Option<()> {
-        self.frame.0.splice(0..0, [0; OUTER]);
+    fn view_all(&mut self) {
+        self.from = 0;
+    }
+
+    fn push(&mut self, bytes: usize) -> Option<()> {
+        self.frame.0.splice(0..0, std::iter::repeat_n(0, bytes));
         Some(())
     }
 
-    fn pull(&mut self) -> Option<()> {
-        self.frame.0.drain(..OUTER);
+    fn pull(&mut self, bytes: usize) -> Option<()> {
+        self.frame.0.drain(..bytes);
         Some(())
     }
 

@@ -55,6 +55,7 @@ pub fn world() -> Memory {
             uplink_mac: [2, 0, 0, 0, 0, 2],
             node_cookie: 1,
             seed: 7,
+            pods6: v6("fd00:1::"),
             ..Config::default()
         }),
         flows: FlowMemory::new(FLOW_BITS, 0),
@@ -99,6 +100,16 @@ pub fn world() -> Memory {
     }
     services(&mut m);
     m
+}
+
+/// Makes the tunnels between the nodes of [`world`] end at their addresses of IPv6.
+pub fn over_ipv6(m: &mut Memory) {
+    let third = RouteValue { kind: ROUTE_NODE, node: v4("192.0.2.3") };
+    m.routes.insert(RouteKey { prefix_len: 128, addr: v6("2001:db8::3") }, third);
+    for route in m.routes.values_mut().filter(|route| route.node.is_v4()) {
+        let [.., number] = route.node.v4_octets();
+        route.node = v6(&format!("2001:db8::{number}"));
+    }
 }
 
 fn services(m: &mut Memory) {

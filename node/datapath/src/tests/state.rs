@@ -140,3 +140,19 @@ service default/plain 10.96.0.7 80>8080/TCP
     assert_eq!(lines(other).unwrap(), ["32000 default/extra 2", "32001 default/gone 0"]);
     assert_eq!(lines("delete service default/extra").unwrap(), ["32000 default/web 1", "32001 default/gone 0"]);
 }
+
+/// What stands beside a packet leaves the range of the backend's node out, so the programs are told it.
+#[test]
+fn the_programs_know_the_nodes_range_of_ipv6() {
+    let plain = local();
+    assert_eq!(crate::compile(&State::default(), &plain).config.pods6, abi::Addr::ANY);
+    let mut planner = crate::Planner::new(plain.clone(), crate::Observed::default());
+    let mut dual = plain;
+    dual.pod_cidrs.push("fd00:7::/64".parse().unwrap());
+    planner.set_local(dual);
+    let config = planner.plan().steps.into_iter().find_map(|step| match step {
+        crate::Step::SetConfig(config) => Some(config),
+        _ => None,
+    });
+    assert_eq!(config.unwrap().pods6, crate::addr("fd00:7::".parse().unwrap()));
+}

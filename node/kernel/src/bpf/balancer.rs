@@ -15,8 +15,9 @@ use nix::libc;
 use super::links::{Links, XdpMode};
 use super::object::{self, OBJECT, SHAPES};
 use super::table::Table;
-use super::{Error, Mapped, sys};
+use super::{Error, Mapped, sys, uplink};
 use crate::mount;
+use crate::netlink::Netlink;
 
 /// The pinned link.
 const LINK: &str = "xdp";
@@ -42,8 +43,9 @@ pub struct BalancerTables {
 pub struct Balancer {
     pub tables: BalancerTables,
     links: Links,
-    program: ProgramFd,
-    /// Holds the program's remaining resources.
+    /// For frames of one page, and of several.
+    programs: [ProgramFd; 2],
+    /// Holds the programs' remaining resources.
     _ebpf: Ebpf,
 }
 
@@ -83,14 +85,9 @@ impl Balancer {
         }
         check(dir)?;
         let mut ebpf = loader.load(OBJECT).map_err(Error::Load)?;
-        let name = abi::balance::PROGRAM;
-        let fail = |source| Error::Program { name: name.to_owned(), source };
-        let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
-        let program: &mut Xdp = program.try_into().map_err(fail)?;
-        program.load().map_err(fail)?;
-        let program = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(fail)?;
+        let programs = [program(&mut ebpf, abi::balance::PROGRAM)?, program(&mut ebpf, abi::balance::PROGRAM_FRAGS)?];
         let tables = BalancerTables::open(dir)?;
-        Ok(Balancer { tables, links: Links::new(link_dir), program, _ebpf: ebpf })
+        Ok(Balancer { tables, links: Links::new(link_dir), programs, _ebpf: ebpf })
     }
 
     /// Attaches the program to an interface of the calling thread's namespace, or brings the attachment that stands up to date
@@ -99,8 +96,20 @@ impl Balancer {
     /// # Errors
     /// If the interface does not take it; with [`XdpMode::Auto`] only if it takes it in neither way.
     pub fn attach(&self, index: u32, mode: XdpMode) -> Result<Option<XdpMode>, Error> {
-        self.links.attach_xdp(LINK, self.program.as_fd(), index, mode)
+        let mtu = Netlink::here()?.links()?.into_iter().find(|link| link.index == index).map_or(0, |link| link.mtu);
+        let [one, several] = &self.programs;
+        let program = if mtu > uplink::ONE_PAGE_MTU { several } else { one };
+        self.links.attach_xdp(LINK, program.as_fd(), index, mode)
     }
+}
+
+/// Loads a program.
+fn program(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, Error> {
+    let fail = |source| Error::Program { name: name.to_owned(), source };
+    let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
+    let program: &mut Xdp = program.try_into().map_err(fail)?;
+    program.load().map_err(fail)?;
+    program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(fail)
 }
 
 /// Takes away the attachment and the tables below `dir`. Absent is fine.

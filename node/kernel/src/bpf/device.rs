@@ -6,7 +6,7 @@ use abi::program;
 use ipnet::IpNet;
 
 use super::links::Side;
-use super::{Datapath, Error, Options, UplinkPath, sys, uplink};
+use super::{Datapath, Error, LbMode, Options, UplinkPath, sys, uplink};
 use crate::netlink::{Link, Netlink};
 use crate::{mount, sysctl};
 
@@ -33,6 +33,8 @@ pub struct Devices {
     pub uplink: Link,
     pub overlay: Link,
     pub pod_mtu: u32,
+    /// Whether the uplink carries VLANs.
+    tagged: bool,
     cookie: u64,
     snat: (u16, u16),
 }
@@ -46,14 +48,27 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
     if overlay_mtu < POD_MTU_MIN {
         return Err(Error::Mtu { name: uplink.name, mtu: uplink.mtu });
     }
-    let pod_mtu = if options.native { uplink.mtu } else { overlay_mtu };
+    let pod_mtu = match (options.native, options.load_balancing.mode) {
+        (false, _) => overlay_mtu,
+        (true, LbMode::Snat) => uplink.mtu,
+        // What comes from clients goes on through a tunnel, of the packet's family: backends ask for packets that fit.
+        (true, LbMode::Dsr) => {
+            let six = options.node_ips.iter().any(IpAddr::is_ipv6);
+            uplink.mtu.saturating_sub(if six { OVERLAY_BYTES_V6 } else { OVERLAY_BYTES_V4 })
+        }
+    };
     netlink.set_up("lo")?;
     for gateway in &options.gateways {
         netlink.add_address("lo", IpNet::from(*gateway))?;
     }
     match netlink.find_link(OVERLAY)? {
         Some(link) if link.kind != "vxlan" => return Err(Error::Foreign(link.name)),
-        Some(_) => {}
+        Some(link) if link.bare_ipv6 => {}
+        // Of an earlier version; what it takes cannot be changed.
+        Some(link) => {
+            netlink.delete_link(&link.name)?;
+            netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), None)?;
+        }
         // A random MAC: a VXLAN device drops frames from its own (vxlan_set_mac in the kernel), so nodes' must differ.
         None => netlink.add_vxlan_external(OVERLAY, abi::VXLAN_PORT.get(), None)?,
     }
@@ -74,11 +89,14 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
     if options.node_ips.iter().any(IpAddr::is_ipv6) {
         // A namespace may have been made with IPv6 off for what comes later.
         sysctl::write_here(&[(format!("ipv6/conf/{OVERLAY}/disable_ipv6"), "0")])?;
+        forward_ipv6(netlink)?;
     }
     if !overlay.up {
         netlink.set_up(OVERLAY)?;
     }
+    let tagged = netlink.links()?.iter().any(|link| link.kind == "vlan" && link.below == Some(uplink.index));
     Ok(Devices {
+        tagged,
         overlay: netlink.link(OVERLAY)?,
         uplink,
         pod_mtu,
@@ -88,7 +106,7 @@ pub fn prepare(netlink: &Netlink, options: &Options) -> Result<Devices, Error> {
 }
 
 impl Devices {
-    /// The configuration table's value; the seed of an earlier one stays.
+    /// The configuration table's value; the seed of an earlier one stays, and the range of pods until it is planned again.
     pub fn config(&self, options: &Options, before: abi::Config) -> abi::Config {
         let first = |v4: bool| {
             let ip = options.node_ips.iter().copied().find(|ip| ip.is_ipv4() == v4);
@@ -111,6 +129,7 @@ impl Devices {
             node_cookie: self.cookie,
             events_per_s: EVENTS_PER_S,
             seed: if before.seed == 0 { fresh } else { before.seed },
+            pods6: before.pods6,
             ..abi::Config::default()
         }
     }
@@ -130,7 +149,7 @@ impl Datapath {
         place(program::TO_OVERLAY, overlay, Side::Egress)?;
         self.restore_pods()?;
         // Last, because it passes to tcx what it does not finish.
-        uplink::attach(links, &self.object, &devices.uplink, self.options.load_balancing.xdp)
+        uplink::attach(links, &self.object, &devices.uplink, devices.tagged, self.options.load_balancing.xdp)
     }
 }
 
@@ -150,6 +169,24 @@ pub fn remove(pin_dir: &Path, netns: &Path, gateways: &[IpAddr]) -> Result<(), E
     for gateway in gateways {
         netlink.delete_address("lo", IpNet::from(*gateway))?;
     }
+    Ok(())
+}
+
+/// Makes the node a router of IPv6 as it is one of IPv4: the stack answers for what is too large for a tunnel, and without it XDP gets no
+/// answer from the kernel's routes (bpf_ipv6_fib_lookup). Routers do not listen to others' advertisements unless told so
+/// (`accept_ra`, ip-sysctl.rst); interfaces that did go on doing it.
+fn forward_ipv6(netlink: &Netlink) -> Result<(), Error> {
+    if sysctl::read_here("ipv6/conf/all/forwarding")? == "1" {
+        return Ok(());
+    }
+    for link in netlink.links()? {
+        let key = |name: &str| format!("ipv6/conf/{}/{name}", link.name.replace('/', "."));
+        let listens = |key: &str| sysctl::read_here(key).is_ok_and(|value| value == "1");
+        if listens(&key("accept_ra")) {
+            sysctl::write_here(&[(key("accept_ra"), "2")])?;
+        }
+    }
+    sysctl::write_here(&[("ipv6/conf/all/forwarding", "1")])?;
     Ok(())
 }
 

@@ -158,8 +158,8 @@ impl Datapath {
             .map_err(|source| Error::Directory { path: options.cgroup.clone(), source })?;
 
         let flow_bits = resize::begin(&pins, options.flow_bits)?;
-        let object = Object::load(&pins, flow_bits)?;
         let netlink = Netlink::in_netns(&options.netns)?;
+        let object = Object::load(&pins, flow_bits, uplink::program(netlink.link(&options.uplink)?.mtu))?;
         let devices = netns::run_in(&options.netns, || device::prepare(&netlink, &options))??;
         let config_table = Table::new(map::CONFIG, object::open_map(&pins, map::CONFIG)?);
         let config = devices.config(&options, config_table.get(&0)?.unwrap_or_default());

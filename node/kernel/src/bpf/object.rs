@@ -74,9 +74,9 @@ pub struct Object {
 }
 
 impl Object {
-    /// Loads every program, with a flow table of 2^`flow_bits` records; maps pinned in `pins` are used again after a check, others are made
-    /// and pinned there.
-    pub fn load(pins: &Path, flow_bits: u32) -> Result<Object, Error> {
+    /// Loads every program, of those for the uplink the one named `uplink`, with a flow table of 2^`flow_bits` records; maps pinned in `pins` are
+    /// used again after a check, others are made and pinned there.
+    pub fn load(pins: &Path, flow_bits: u32, uplink: &'static str) -> Result<Object, Error> {
         if OBJECT.is_empty() {
             return Err(Error::NoObject);
         }
@@ -103,7 +103,7 @@ impl Object {
                 Program::SchedClassifier(p) => p.load().map_err(fail)?,
                 Program::CgroupSockAddr(p) => p.load().map_err(fail)?,
                 Program::CgroupSock(p) => p.load().map_err(fail)?,
-                Program::Xdp(p) if name == abi::program::UPLINK => {
+                Program::Xdp(p) if name == uplink => {
                     // A node can do without it, and says so when it wants to attach it.
                     if let Err(error) = p.load() {
                         tracing::warn!(%error, "the XDP program of the uplink does not load");

@@ -82,9 +82,34 @@ impl LbMode {
 const NATIVE: &str = "uplink_xdp_native";
 const GENERIC: &str = "uplink_xdp_generic";
 
+/// The largest MTU whose frames have one page, with the room that drivers want around them.
+pub const ONE_PAGE_MTU: u32 = 3_400;
+
+/// The program for an uplink of an MTU. Drivers refuse one that does not know of frames of several pages where there may be some; it is not for
+/// smaller ones, because the stack copies each packet that is not of one piece for it.
+pub fn program(mtu: u32) -> &'static str {
+    if mtu > ONE_PAGE_MTU { abi::program::UPLINK_FRAGS } else { abi::program::UPLINK }
+}
+
 /// Attaches the program to the uplink, in the calling thread's namespace, or brings what stands up to date; a refusal is a line in the
 /// log, because tcx does all of it as well.
-pub fn attach(links: &Links, object: &Object, uplink: &Link, wanted: UplinkXdp) -> Result<UplinkPath, Error> {
+///
+/// `tagged`: the uplink carries VLANs. Devices take tags off before XDP, which then cannot tell a VLAN's frames from the uplink's own
+/// (tcx can); so XDP stays away.
+pub fn attach(
+    links: &Links,
+    object: &Object,
+    uplink: &Link,
+    tagged: bool,
+    wanted: UplinkXdp,
+) -> Result<UplinkPath, Error> {
+    if tagged && wanted != UplinkXdp::Off {
+        tracing::warn!(
+            uplink = uplink.name,
+            "no XDP on the uplink, because it carries VLANs: tcx handles its packets alone"
+        );
+        return off(links);
+    }
     let (name, mode, path) = match wanted {
         UplinkXdp::Native => (NATIVE, XdpMode::Driver, UplinkPath::XdpNative),
         UplinkXdp::Generic => (GENERIC, XdpMode::Generic, UplinkPath::XdpGeneric),
@@ -97,7 +122,7 @@ pub fn attach(links: &Links, object: &Object, uplink: &Link, wanted: UplinkXdp) 
     };
     links.detach(if name == NATIVE { GENERIC } else { NATIVE })?;
     let attached =
-        object.program(abi::program::UPLINK).and_then(|program| links.attach_xdp(name, program, uplink.index, mode));
+        object.program(program(uplink.mtu)).and_then(|program| links.attach_xdp(name, program, uplink.index, mode));
     match attached {
         Ok(_) => Ok(path),
         Err(error) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoGeneve, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoGeneve, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
@@ -42,8 +42,12 @@ pub struct Link {
     pub up: bool,
     /// Index of the bridge it belongs to.
     pub master: Option<u32>,
+    /// Index of the interface that a VLAN's is on.
+    pub below: Option<u32>,
     /// `veth`, `bridge`, `vxlan`...; empty for real devices.
     pub kind: String,
+    /// A VXLAN device that takes packets over IPv6 without an outer checksum.
+    pub bare_ipv6: bool,
 }
 
 /// Where the other end of a veth pair is made.
@@ -123,6 +127,8 @@ impl Netlink {
     /// forwarding database, no learning. It accepts every VNI.
     pub fn add_vxlan_external(&self, name: &str, port: u16, mac: Option<Mac>) -> Result<(), Error> {
         let mut link = LinkMessageBuilder::<LinkVxlan>::new(name).port(port).learning(false).collect_metadata(true);
+        // Over IPv6 nodes send without the outer checksum (RFC 6935).
+        link = link.udp_zero_csum6_rx(true);
         if let Some(mac) = mac {
             link = link.address(mac.0.to_vec());
         }
@@ -234,18 +240,25 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         master: None,
+        below: None,
         kind: String::new(),
+        bare_ipv6: false,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(index) => link.master = Some(index),
+            LinkAttribute::Link(index) => link.below = Some(index),
             LinkAttribute::Address(bytes) => link.mac = Mac(bytes.try_into().unwrap_or_default()),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.kind = kind.to_string();
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = kind.to_string(),
+                        LinkInfo::Data(InfoData::Vxlan(options)) => {
+                            link.bare_ipv6 = options.contains(&InfoVxlan::UDPZeroCsumRX(true));
+                        }
+                        _ => {}
                     }
                 }
             }

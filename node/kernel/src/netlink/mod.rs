@@ -4,6 +4,7 @@
 //! belongs to the namespace it was made in, whichever thread uses it.
 mod address;
 mod link;
+mod offload;
 mod route;
 
 use std::io;
@@ -15,6 +16,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use link::{Link, Mac, PeerPlace, Veth};
+pub use offload::compute_checksums;
 pub use route::{Neighbour, Route};
 
 use crate::netns;

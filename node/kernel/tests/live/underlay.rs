@@ -1,12 +1,14 @@
 //! Nodes without a tunnel in between, sizes of packets, limits of bandwidth.
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use kernel::netlink::Netlink;
 use kernel::{Bandwidth, netns};
+use nix::libc;
 
 use crate::net::{Server, at, sock, talk};
-use crate::world::{OUTSIDE, World, node_port, service};
+use crate::world::{OUTSIDE, Underlay, World, node_port, service};
 
 #[test]
 fn native_nodes_carry_pods_packets_as_they_are() {
@@ -39,6 +41,47 @@ fn native_nodes_carry_pods_packets_as_they_are() {
     let _outside = Server::start(&world.outside, at("10.89.0.1:7000"), "outside");
     let seen = world.in_pod(&client, || talk(sock(OUTSIDE.parse().unwrap(), 7000)).unwrap().seen.ip());
     assert_eq!(seen, node.ip, "the outside sees the node");
+}
+
+/// A pod of a node that routes natively sends packets of the uplink's size, also to a node that wants a tunnel: the stack says what fits.
+#[test]
+fn a_native_pod_learns_what_a_tunnel_takes() {
+    let mut world = World::over(2, Underlay { native: 1, ..Underlay::default() });
+    let (near, far) = (world.dual_pod(0), world.dual_pod(1));
+    assert_eq!((near.attached.mtu, far.attached.mtu), (1500, 1450));
+    // A pod that asks for more than its tunnel takes.
+    Netlink::in_netns(&far.netns).unwrap().set_mtu("eth0", 1500).unwrap();
+    for ip in [far.ip, far.ip6.unwrap()] {
+        let to = sock(ip, 8080);
+        let _server = Server::start(&far.netns, to, "far");
+        world.in_pod(&near, || {
+            let mut open = talk(to).unwrap();
+            open.echo(1 << 20).unwrap();
+            let any: IpAddr = if ip.is_ipv6() { "::".parse().unwrap() } else { "0.0.0.0".parse().unwrap() };
+            let whole = UdpSocket::bind((any, 0)).unwrap();
+            never_cut(&whole, ip.is_ipv6());
+            whole.connect(to).unwrap();
+            let headers = if ip.is_ipv6() { 48 } else { 28 };
+            // Learnt by the connection already.
+            let refused = whole.send(&vec![0; 1451 - headers]).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE), "{refused}");
+            assert_eq!(whole.send(&vec![0; 1450 - headers]).unwrap(), 1450 - headers, "{to}");
+        });
+    }
+}
+
+/// Datagrams that are larger than the path are refused to the sender (ip(7), ipv6(7)).
+fn never_cut(socket: &UdpSocket, v6: bool) {
+    let (level, name, value) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)
+    };
+    // SAFETY: the value lives for the call, and its size is said.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of_val(&value) as u32)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]

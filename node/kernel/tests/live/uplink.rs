@@ -3,28 +3,43 @@
 //! On veth pairs XDP sends only if the other end has a program, too, and checksums have to be whole, because there is no hardware that
 //! would complete them.
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use abi::{Counter, IPPROTO_UDP};
 use kernel::bpf::{Balancer, Room, XdpMode, remove_balancer};
-use kernel::netlink::{Netlink, Route};
+use kernel::netlink::{Netlink, Route, compute_checksums};
 use kernel::{LbMode, LoadBalancing, UplinkPath, UplinkXdp, netns};
-use nix::libc;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use packet::host::Spec;
 
-use crate::net::{Server, ask, at, sock, talk};
-use crate::world::{OUTSIDE, Pod, World, node_port, service};
+use crate::net::{DEADLINE, Server, ask, at, sock, talk};
+use crate::raw::Ear;
+use crate::world::{OUTSIDE, OUTSIDE6, Pod, Underlay, World, node_port, service};
 
 const ADDRESS: &str = "203.0.113.7:80";
+const ADDRESS6: &str = "[2001:db8:7::7]:80";
+/// What the nodes may have in between.
+const UNDERLAYS: [Underlay; 4] = [
+    Underlay { native: 0, six: false, mtu: 0 },
+    Underlay { native: 0, six: true, mtu: 0 },
+    Underlay { native: 2, six: false, mtu: 0 },
+    // Frames of several pages.
+    Underlay { native: 0, six: false, mtu: 9_000 },
+];
+/// Bytes of an exchange.
+const MANY: usize = 300_000;
 /// Packets that may take the device although XDP is there: until the neighbours are known.
 const FEW: u64 = 20;
+/// Frames of each family that a test sends by hand.
+const FRAMES: u16 = 10;
 
 /// Two nodes, a backend on the second, and a client outside that reaches the address by the first.
 struct Scene {
     world: World,
     backend: Pod,
-    _server: Server,
+    _servers: [Server; 2],
+    under: Underlay,
     passing: Vec<PathBuf>,
 }
 
@@ -37,20 +52,26 @@ impl Drop for Scene {
 }
 
 impl Scene {
-    fn new() -> Scene {
-        let mut world = World::new(2);
-        let backend = world.pod(1);
-        let server = Server::start(&backend.netns, sock(backend.ip, 8080), "b");
-        let mut web = node_port(service("web", "10.96.7.7", &[&backend]), 30080);
-        web.external_ips = vec!["203.0.113.7".into()];
+    fn new(under: Underlay) -> Scene {
+        let mut world = World::over(2, under);
+        // Pods' MTU leaves room for the tunnel then, where all are reached natively.
+        world.reopen(1, LoadBalancing { xdp: UplinkXdp::Off, mode: LbMode::Dsr });
+        let backend = world.dual_pod(1);
+        let ips = [backend.ip, backend.ip6.unwrap()];
+        let servers = ips.map(|ip| Server::start(&backend.netns, sock(ip, 8080), "b"));
+        let mut web = node_port(service("web", "10.96.7.7", &[&backend, &backend]), 30080);
+        web.endpoints[1].ip = ips[1].to_string();
+        web.cluster_ips.push("fd10:96::707".into());
+        web.external_ips = [ADDRESS, ADDRESS6].map(|address| at(address).ip().to_string()).into();
         world.service(web);
         let outside = Netlink::in_netns(&world.outside).unwrap();
-        let route = Route::through("203.0.113.0/24".parse().unwrap(), world.nodes[0].ip, "eth0");
-        outside.replace_route(&route).unwrap();
+        for (range, node) in [("203.0.113.0/24", world.nodes[0].ip), ("2001:db8:7::/64", world.nodes[0].ip6)] {
+            outside.replace_route(&Route::through(range.parse().unwrap(), node, "eth0")).unwrap();
+        }
         let places = world.nodes.iter().map(|node| node.netns.clone()).chain([world.outside.clone()]);
-        places.for_each(|netns| netns::run_in(&netns, || whole_checksums("eth0")).unwrap());
+        places.for_each(|netns| netns::run_in(&netns, || compute_checksums("eth0")).unwrap().unwrap());
         let passing = (0..2).map(|i| pass(&world, &format!("pnode{i}"))).collect();
-        Scene { world, backend, _server: server, passing }
+        Scene { world, backend, _servers: servers, under, passing }
     }
 
     fn set(&mut self, node: usize, xdp: UplinkXdp, mode: LbMode) {
@@ -63,22 +84,25 @@ impl Scene {
         assert_eq!(self.world.nodes[node].datapath().uplink_path(), path);
     }
 
-    fn addresses(&self) -> [SocketAddr; 2] {
-        [sock(self.world.nodes[0].ip, 30080), at(ADDRESS)]
+    fn addresses(&self) -> [SocketAddr; 4] {
+        let node = &self.world.nodes[0];
+        [sock(node.ip, 30080), at(ADDRESS), sock(node.ip6, 30080), at(ADDRESS6)]
     }
 
     /// Connections and datagrams to both addresses; the backend sees whom it should.
     fn exchange(&self, mode: LbMode) {
-        let client = match mode {
-            LbMode::Snat => self.world.nodes[0].ip,
-            LbMode::Dsr => OUTSIDE.parse().unwrap(),
-        };
+        let node = &self.world.nodes[0];
         for to in self.addresses() {
+            let client: IpAddr = match mode {
+                LbMode::Snat if to.is_ipv6() => node.ip6,
+                LbMode::Snat => node.ip,
+                LbMode::Dsr => if to.is_ipv6() { OUTSIDE6 } else { OUTSIDE }.parse().unwrap(),
+            };
             netns::run_in(&self.world.outside, || {
-                let mut open = talk(to).unwrap_or_else(|error| panic!("{to}: {error}"));
+                let mut open = talk(to).unwrap_or_else(|error| panic!("{to}, {mode:?}, {:?}: {error}", self.under));
                 assert_eq!((open.server.as_str(), open.seen.ip()), ("b", client), "{to}");
-                open.echo(300_000).unwrap();
-                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                open.echo(MANY).unwrap_or_else(|error| panic!("{to}, {:?}: {error}", self.under));
+                let socket = UdpSocket::bind(if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).unwrap();
                 for _ in 0..10 {
                     assert_eq!(ask(&socket, to).unwrap().1.ip(), client, "{to}");
                 }
@@ -110,44 +134,28 @@ fn pass(world: &World, port: &str) -> PathBuf {
     dir
 }
 
-/// Switches off what leaves transport checksums to the device (ethtool -K tx off).
-fn whole_checksums(name: &str) {
-    // SIOCETHTOOL and ETHTOOL_STXCSUM of include/uapi/linux/{sockios,ethtool}.h.
-    const SIOCETHTOOL: libc::c_ulong = 0x8946;
-    const SET_TX_CHECKSUM: u32 = 0x17;
-    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    let mut value = [SET_TX_CHECKSUM, 0];
-    // SAFETY: all zero is a valid ifreq; both structs live for the call.
-    let result = unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-        libc::ioctl(any.as_raw_fd(), SIOCETHTOOL, &raw mut request)
-    };
-    assert_eq!(result, 0, "{name}: {}", std::io::Error::last_os_error());
-}
-
 fn both_modes_by(xdp: UplinkXdp) {
-    let mut scene = Scene::new();
-    for mode in [LbMode::Snat, LbMode::Dsr] {
-        scene.set(0, xdp, mode);
-        scene.exchange(mode);
-        let before = scene.by_device(0);
-        scene.exchange(mode);
-        let after = scene.by_device(0);
-        let (sent, received) = (after.0 - before.0, after.1 - before.1);
-        if xdp != UplinkXdp::Off {
-            assert!(sent < FEW && received < FEW, "{xdp:?}, {mode:?}: {sent} and {received} packets took the device");
-        } else {
-            assert!(sent > FEW, "tcx sends by the device");
+    for under in UNDERLAYS {
+        let mut scene = Scene::new(under);
+        for mode in [LbMode::Snat, LbMode::Dsr] {
+            scene.set(0, xdp, mode);
+            scene.exchange(mode);
+            let before = scene.by_device(0);
+            scene.exchange(mode);
+            let after = scene.by_device(0);
+            let (sent, received) = (after.0 - before.0, after.1 - before.1);
+            let at = format!("{xdp:?}, {mode:?}, {under:?}: {sent} and {received} packets took the device");
+            if xdp != UplinkXdp::Off {
+                assert!(sent < FEW && received < FEW, "{at}");
+            } else {
+                assert_eq!(sent > FEW, under.native == 0 || mode == LbMode::Dsr, "{at}");
+            }
         }
+        // The other node, too: what it answers and what it takes in is for its pods, and passes.
+        scene.set(1, xdp, LbMode::Dsr);
+        scene.exchange(LbMode::Dsr);
+        assert_eq!(scene.backend.node, 1);
     }
-    // The other node, too: what it answers and what it takes in is for its pods, and passes.
-    scene.set(1, xdp, LbMode::Snat);
-    scene.exchange(LbMode::Dsr);
-    assert_eq!(scene.backend.node, 1);
 }
 
 #[test]
@@ -167,12 +175,19 @@ fn in_the_stack() {
 
 #[test]
 fn a_connection_survives_each_change() {
-    let mut scene = Scene::new();
+    UNDERLAYS.into_iter().for_each(survive_each_change);
+}
+
+fn survive_each_change(under: Underlay) {
+    let mut scene = Scene::new(under);
     for mode in [LbMode::Snat, LbMode::Dsr] {
         scene.set(0, UplinkXdp::Native, mode);
         let addresses = scene.addresses();
-        let mut open: Vec<_> =
-            netns::run_in(&scene.world.outside, || addresses.map(|to| talk(to).unwrap())).unwrap().into();
+        let mut open: Vec<_> = netns::run_in(&scene.world.outside, || {
+            addresses.map(|to| talk(to).unwrap_or_else(|error| panic!("{to}, {mode:?}, {under:?}: {error}")))
+        })
+        .unwrap()
+        .into();
         for xdp in [UplinkXdp::Off, UplinkXdp::Native, UplinkXdp::Generic, UplinkXdp::Native, UplinkXdp::Auto] {
             // Connections keep the mode that they were opened in.
             for other in [LbMode::Dsr, LbMode::Snat] {
@@ -185,7 +200,7 @@ fn a_connection_survives_each_change() {
 
 #[test]
 fn a_restart_keeps_the_link() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(Underlay::default());
     scene.set(0, UplinkXdp::Native, LbMode::Snat);
     let link = |scene: &Scene| {
         let links = scene.world.nodes[0].datapath().links().unwrap();
@@ -199,10 +214,46 @@ fn a_restart_keeps_the_link() {
     assert_eq!(link(&scene), None);
 }
 
+/// A VLAN's frames are not the uplink's, wherever the tag is: among the bytes for XDP, beside them for tcx.
+#[test]
+fn tagged_frames_are_of_another_network() {
+    let mut scene = Scene::new(Underlay::default());
+    for xdp in [UplinkXdp::Off, UplinkXdp::Native, UplinkXdp::Generic] {
+        scene.set(0, xdp, LbMode::Snat);
+        scene.exchange(LbMode::Snat);
+        let node = &scene.world.nodes[0];
+        let counters = || node.datapath().counters().unwrap();
+        let grown = |before: &[u64], counter: Counter| counters()[counter as usize] - before[counter as usize];
+        let sender = Ear::on(&scene.world.outside, "eth0");
+        let to_mac = Netlink::in_netns(&node.netns).unwrap().link("eth0").unwrap().mac.0;
+        let before = counters();
+        // One after the other on one wire: when the plain ones are seen, the tagged ones are over.
+        for (tagged, first) in [(true, 40_000), (false, 41_000)] {
+            for (client, to) in [(OUTSIDE, node.ip), (OUTSIDE6, node.ip6)] {
+                for port in first..first + FRAMES {
+                    let spec = Spec::new(client.parse().unwrap(), to, IPPROTO_UDP, port, 30_080);
+                    let mut frame = Spec { to_mac, ..spec }.build();
+                    if tagged {
+                        // IEEE 802.1Q, VLAN 5.
+                        frame.splice(12..12, [0x81, 0, 0, 5]);
+                    }
+                    sender.send(&frame);
+                }
+            }
+        }
+        let plain = 2 * u64::from(FRAMES);
+        let deadline = Instant::now() + DEADLINE;
+        while grown(&before, Counter::NewFlow) < plain && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(grown(&before, Counter::NewFlow), plain, "{xdp:?}");
+    }
+}
+
 /// A program of another owner on the uplink is no reason not to start.
 #[test]
 fn a_taken_interface_is_left_to_tcx() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(Underlay::default());
     let other = scene.world.dir().join("other");
     netns::run_in(&scene.world.nodes[0].netns, || attach_here(&other, "eth0")).unwrap();
     scene.world.reopen(0, LoadBalancing { xdp: UplinkXdp::Native, mode: LbMode::Snat });

@@ -23,6 +23,17 @@ pub const OUTSIDE6: &str = "fd10:89::1";
 static ONE: Mutex<()> = Mutex::new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// What carries packets between the nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Underlay {
+    /// So many nodes, the first ones, do without tunnels between each other.
+    pub native: usize,
+    /// Nodes' first addresses, where tunnels end, are those of IPv6.
+    pub six: bool,
+    /// Of every interface; 0: what they have.
+    pub mtu: u32,
+}
+
 /// Every namespace of one test.
 pub struct World {
     pub nodes: Vec<Node>,
@@ -30,7 +41,7 @@ pub struct World {
     /// Where the bridge is.
     pub underlay: PathBuf,
     pub state: State,
-    native: bool,
+    under: Underlay,
     prefix: String,
     namespaces: Vec<String>,
     home: PathBuf,
@@ -71,15 +82,16 @@ pub struct Pod {
 impl World {
     /// A world of `count` nodes that know each other, without pods and Services.
     pub fn new(count: usize) -> World {
-        World::build(count, false)
+        World::over(count, Underlay::default())
     }
 
     /// The same without tunnels between the nodes.
     pub fn native(count: usize) -> World {
-        World::build(count, true)
+        World::over(count, Underlay { native: count, ..Underlay::default() })
     }
 
-    fn build(count: usize, native: bool) -> World {
+    /// The same over a certain network.
+    pub fn over(count: usize, under: Underlay) -> World {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("gnt{}-{number}", std::process::id());
@@ -89,7 +101,7 @@ impl World {
             outside: PathBuf::new(),
             underlay: PathBuf::new(),
             state: State::default(),
-            native,
+            under,
             prefix,
             namespaces: Vec::new(),
             home: own_cgroup(),
@@ -238,6 +250,10 @@ impl World {
                 mtu: None,
             })
             .unwrap();
+        if self.under.mtu > 0 {
+            bridge.set_mtu(&port, self.under.mtu).unwrap();
+            Netlink::in_netns(&path).unwrap().set_mtu("eth0", self.under.mtu).unwrap();
+        }
         bridge.set_master(&port, "br0").unwrap();
         bridge.set_up(&port).unwrap();
         let inside = Netlink::in_netns(&path).unwrap();
@@ -255,14 +271,16 @@ impl World {
     }
 
     fn node(&mut self, index: usize, netns: PathBuf, [ip, ip6]: [IpAddr; 2]) -> Node {
+        let native = index < self.under.native;
+        let node_ips = if self.under.six { vec![ip6, ip] } else { vec![ip, ip6] };
         let cgroup = cgroup::create(&format!("{}/node{index}", self.prefix)).unwrap();
         let options = Options {
             pin_dir: self._dir.path().join(format!("bpf{index}")),
             cgroup: cgroup.clone(),
             netns: netns.clone(),
             uplink: "eth0".into(),
-            native: self.native,
-            node_ips: vec![ip, ip6],
+            native,
+            node_ips: node_ips.clone(),
             gateways: vec![GATEWAY, GATEWAY6],
             load_balancing: LoadBalancing::default(),
             flow_bits: 12,
@@ -271,9 +289,9 @@ impl World {
         let cidr: IpNet = format!("10.244.{index}.0/24").parse().unwrap();
         let cidr6: IpNet = format!("fd10:244:{index}::/64").parse().unwrap();
         let local = Local {
-            native: self.native,
+            native,
             node_name: format!("node{index}"),
-            addresses: vec![ip, ip6],
+            addresses: node_ips,
             pod_cidrs: vec![cidr, cidr6],
             service_cidrs: vec!["10.96.0.0/16".parse().unwrap(), "fd10:96::/112".parse().unwrap()],
             host_ports: Vec::new(),
@@ -332,7 +350,7 @@ impl Node {
     fn record(&self) -> NodeRecord {
         NodeRecord {
             name: self.name.clone(),
-            internal_ips: vec![self.ip.to_string(), self.ip6.to_string()],
+            internal_ips: self.options.node_ips.iter().map(ToString::to_string).collect(),
             pod_cidrs: vec![self.cidr.to_string(), self.cidr6.to_string()],
             native: self.options.native,
             ..NodeRecord::default()
