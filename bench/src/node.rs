@@ -1,13 +1,17 @@
 //! A node and its pods as network namespaces, gone when dropped.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use datapath::Local;
+use ipnet::IpNet;
 use kernel::bpf::Seen;
 use kernel::netlink::{Netlink, PeerPlace, Veth};
 use kernel::{Datapath, LoadBalancing, Options, PodLink, cgroup, mount, netns};
+
+/// Pods' gateway of IPv6, as everywhere in Gannet.
+const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd67, 0x616e, 0x6e65, 0x74, 0, 0, 0, 1));
 
 /// A node with the data plane open.
 pub struct Node {
@@ -45,6 +49,15 @@ impl Node {
 
     /// The same with a flow table of 2^`flow_bits` records.
     pub fn sized(load_balancing: LoadBalancing, flow_bits: u32) -> Result<Node> {
+        Node::over(load_balancing, flow_bits, &["10.89.0.10/24"], false)
+    }
+
+    /// The same of two families, where the network between nodes may carry pods' addresses.
+    pub fn dual(load_balancing: LoadBalancing, native: bool) -> Result<Node> {
+        Node::over(load_balancing, abi::flow::FLOW_BITS, &["10.89.0.10/24", "fd10:89::10/64"], native)
+    }
+
+    fn over(load_balancing: LoadBalancing, flow_bits: u32, addresses: &[&str], native: bool) -> Result<Node> {
         let prefix = format!("gnb{}", std::process::id());
         let dir = std::env::temp_dir().join(&prefix);
         let mut left = Leftovers { prefix: prefix.clone(), namespaces: Vec::new(), dir: dir.clone() };
@@ -58,8 +71,14 @@ impl Node {
             peer: PeerPlace::Netns(&far),
             mtu: None,
         })?;
-        let ip: IpAddr = Ipv4Addr::new(10, 89, 0, 10).into();
-        uplink.add_address("eth0", "10.89.0.10/24".parse()?)?;
+        let mut node_ips: Vec<IpAddr> = Vec::new();
+        for address in addresses {
+            let address: IpNet = address.parse()?;
+            uplink.add_address("eth0", address)?;
+            node_ips.push(address.addr());
+        }
+        let two = node_ips.len() > 1;
+        let six = |text: &str| -> Result<Option<IpNet>> { Ok(if two { Some(text.parse()?) } else { None }) };
         uplink.set_up("eth0")?;
         Netlink::in_netns(&far)?.set_up("eth0")?;
         let options = Options {
@@ -67,19 +86,19 @@ impl Node {
             cgroup: left.cgroup()?,
             netns: near,
             uplink: "eth0".into(),
-            node_ips: vec![ip],
-            native: false,
-            gateways: vec![Ipv4Addr::new(169, 254, 1, 1).into()],
+            node_ips: node_ips.clone(),
+            native,
+            gateways: [Ipv4Addr::new(169, 254, 1, 1).into()].into_iter().chain(two.then_some(GATEWAY6)).collect(),
             load_balancing,
             flow_bits,
         };
         let datapath = Datapath::open(options.clone())?;
         let local = Local {
             node_name: "node".into(),
-            native: false,
-            addresses: vec![ip],
-            pod_cidrs: vec!["10.244.0.0/24".parse()?],
-            service_cidrs: vec!["10.96.0.0/14".parse()?],
+            native,
+            addresses: node_ips,
+            pod_cidrs: ["10.244.0.0/24".parse()?].into_iter().chain(six("fd10:244::/64")?).collect(),
+            service_cidrs: ["10.96.0.0/14".parse()?].into_iter().chain(six("fd10:96::/112")?).collect(),
             host_ports: Vec::new(),
             dns: Vec::new(),
             config: datapath.config(),
