@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use plane::families::Families;
 
-use crate::settings::{NodeArguments, ServerArguments};
+use crate::settings::{NodeArguments, PathArguments, ServerArguments};
 
 /// Where state lies unless told otherwise.
 pub const DATA_DIR: &str = "/var/lib/gannet";
@@ -237,6 +237,8 @@ pub struct CreateArguments {
     /// Addresses of the nodes, of the same families
     #[arg(long, default_value = "10.243.0.0/24")]
     pub underlay_cidr: Families<IpNet>,
+    #[command(flatten)]
+    pub path: PathArguments,
     /// No veth pair and no routes in the root namespace: the cluster is reachable from inside alone
     #[arg(long)]
     pub no_host_access: bool,

@@ -29,7 +29,7 @@ pub fn run(arguments: &NodeDaemonArguments) -> anyhow::Result<()> {
             data_dir: node.data_dir.clone(),
             node_ips: place.node_ips.list(),
             uplink: place.uplink,
-            native: node.routing == settings::Routing::Native,
+            native: node.path.routing == settings::Routing::Native,
             server_url: arguments.join.clone(),
             fabric_url: joined.facts.fabric_url,
             identity: joined.identity,
@@ -38,7 +38,7 @@ pub fn run(arguments: &NodeDaemonArguments) -> anyhow::Result<()> {
             cluster_dns: joined.facts.cluster_dns.list(),
             cluster_domain: joined.facts.cluster_domain,
             service_cidrs: joined.facts.service_cidr.list(),
-            load_balancing: node.load_balancing(),
+            load_balancing: node.path.load_balancing(),
             flow_bits: node.flows.map(|settings::Flows(bits)| bits),
             binary,
         };

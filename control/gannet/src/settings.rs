@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use kernel::netlink::Netlink;
 use kernel::{LbMode, LoadBalancing, UplinkXdp};
 use plane::families::Families;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::DATA_DIR;
 use crate::store_place::StoreArguments;
@@ -64,25 +65,33 @@ pub struct NodeArguments {
     /// Interface towards the other nodes; that of the default route if not given
     #[arg(long)]
     pub uplink: Option<String>,
-    /// How other nodes' pods are reached: in VXLAN, or as they are where the network carries their addresses (then on every node)
-    #[arg(long, value_enum, default_value = "vxlan")]
-    pub routing: Routing,
+    #[command(flatten)]
+    pub path: PathArguments,
     /// Socket of a container runtime that runs already
     #[arg(long)]
     pub cri_socket: Option<PathBuf>,
     /// Name of the node's control group below `gannet/`
     #[arg(long, default_value = "node")]
     pub instance: String,
+    /// Translated connections that the node has room for, a power of two from 64 to 4M such as 65536 or 256k, at 136 bytes each; those that
+    /// stand go on when it changes. A quarter of a percent of memory, 64k to 1M, if not given
+    #[arg(long, value_name = "N")]
+    pub flows: Option<Flows>,
+}
+
+/// How packets go between nodes; `gannet dev create` gives it to all of them.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PathArguments {
+    /// How other nodes' pods are reached: in VXLAN, or as they are where the network carries their addresses (then on every node)
+    #[arg(long, value_enum, default_value = "vxlan")]
+    pub routing: Routing,
     /// XDP on the uplink, for NodePorts and load-balancer addresses whose backend is on another node; auto takes a real device's driver
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub xdp: UplinkXdpArgument,
     /// How such a backend is reached: with this node's address, or with the client's, which then is answered directly
     #[arg(long, value_name = "MODE", default_value = "snat")]
     pub lb_mode: LbModeArgument,
-    /// Translated connections that the node has room for, a power of two from 64 to 4M such as 65536 or 256k, at 136 bytes each; those that
-    /// stand go on when it changes. A quarter of a percent of memory, 64k to 1M, if not given
-    #[arg(long, value_name = "N")]
-    pub flows: Option<Flows>,
 }
 
 /// Room for connections, by its logarithm.
@@ -105,8 +114,15 @@ impl FromStr for Flows {
     }
 }
 
+impl Default for PathArguments {
+    fn default() -> Self {
+        Self { routing: Routing::Vxlan, xdp: UplinkXdpArgument::Auto, lb_mode: LbModeArgument::Snat }
+    }
+}
+
 /// Where XDP runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum UplinkXdpArgument {
     Auto,
     Native,
@@ -115,14 +131,16 @@ pub enum UplinkXdpArgument {
 }
 
 /// How backends of other nodes are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LbModeArgument {
     Snat,
     Dsr,
 }
 
 /// How pods of other nodes are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Routing {
     Vxlan,
     Native,
@@ -185,35 +203,14 @@ impl NodeArguments {
         add("--node-ip", place.node_ips.to_string().into());
         add("--uplink", place.uplink.clone().into());
         add("--instance", self.instance.clone().into());
-        for (flag, value) in [("--xdp", self.xdp.to_possible_value()), ("--lb-mode", self.lb_mode.to_possible_value())]
-        {
-            if let Some(value) = value {
-                add(flag, value.get_name().into());
-            }
-        }
-        add("--routing", if self.routing == Routing::Native { "native" } else { "vxlan" }.into());
         if let Some(Flows(bits)) = self.flows {
             add("--flows", (1_u64 << bits).to_string().into());
         }
         if let Some(socket) = &self.cri_socket {
             add("--cri-socket", socket.clone().into());
         }
+        words.extend(self.path.words().map(OsString::from));
         words
-    }
-
-    /// The same for the data plane.
-    pub fn load_balancing(&self) -> LoadBalancing {
-        let xdp = match self.xdp {
-            UplinkXdpArgument::Auto => UplinkXdp::Auto,
-            UplinkXdpArgument::Native => UplinkXdp::Native,
-            UplinkXdpArgument::Generic => UplinkXdp::Generic,
-            UplinkXdpArgument::Off => UplinkXdp::Off,
-        };
-        let mode = match self.lb_mode {
-            LbModeArgument::Snat => LbMode::Snat,
-            LbModeArgument::Dsr => LbMode::Dsr,
-        };
-        LoadBalancing { xdp, mode }
     }
 
     /// Fills in what was not given: host name, default route's interface, its first address.
@@ -238,6 +235,36 @@ impl NodeArguments {
             None => host_name()?,
         };
         Ok(Place { node_name, node_ips, uplink })
+    }
+}
+
+impl PathArguments {
+    /// The same as words of a command line.
+    pub fn words(&self) -> impl Iterator<Item = String> + use<> {
+        let flags = [
+            ("--routing", self.routing.to_possible_value()),
+            ("--xdp", self.xdp.to_possible_value()),
+            ("--lb-mode", self.lb_mode.to_possible_value()),
+        ];
+        flags.into_iter().flat_map(|(flag, value)| {
+            let value = value.map(|value| value.get_name().to_owned());
+            value.into_iter().flat_map(move |value| [flag.to_owned(), value])
+        })
+    }
+
+    /// The same for the data plane.
+    pub fn load_balancing(&self) -> LoadBalancing {
+        let xdp = match self.xdp {
+            UplinkXdpArgument::Auto => UplinkXdp::Auto,
+            UplinkXdpArgument::Native => UplinkXdp::Native,
+            UplinkXdpArgument::Generic => UplinkXdp::Generic,
+            UplinkXdpArgument::Off => UplinkXdp::Off,
+        };
+        let mode = match self.lb_mode {
+            LbModeArgument::Snat => LbMode::Snat,
+            LbModeArgument::Dsr => LbMode::Dsr,
+        };
+        LoadBalancing { xdp, mode }
     }
 }
 

@@ -12,6 +12,7 @@ use plane::pki::write_private;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{CreateArguments, DATA_DIR};
+use crate::settings::{PathArguments, UplinkXdpArgument};
 
 /// Longest name: the machine's end of the veth pair is `gn-<name>`, and interface names have 15 bytes.
 const MAX_NAME: usize = 12;
@@ -31,6 +32,9 @@ pub struct Cluster {
     pub service_cidr: Families<IpNet>,
     pub underlay_cidr: Families<IpNet>,
     pub host_access: bool,
+    /// Of clusters of earlier versions: what was then, the defaults.
+    #[serde(default)]
+    pub path: PathArguments,
 }
 
 /// One node of it.
@@ -59,7 +63,11 @@ impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nodes, pod_cidr, service_cidr, underlay_cidr, .. } = self;
         let plural = if *nodes == 1 { "" } else { "s" };
-        write!(f, "{nodes} node{plural}, pods {pod_cidr}, Services {service_cidr}, underlay {underlay_cidr}")
+        write!(f, "{nodes} node{plural}, pods {pod_cidr}, Services {service_cidr}, underlay {underlay_cidr}")?;
+        if self.path != PathArguments::default() {
+            write!(f, ", {}", self.path.words().collect::<Vec<_>>().join(" "))?;
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +109,11 @@ impl Cluster {
                 }
             }
         }
+        if arguments.path.xdp == UplinkXdpArgument::Native {
+            bail!(
+                "--xdp native: the nodes' interfaces are veth pairs, which send from XDP only if their other end has a program, too; give --xdp generic"
+            );
+        }
         Ok(Self {
             name: name.clone(),
             nodes: arguments.nodes,
@@ -108,6 +121,7 @@ impl Cluster {
             service_cidr: truncated(arguments.service_cidr),
             underlay_cidr: truncated(arguments.underlay_cidr),
             host_access: !arguments.no_host_access,
+            path: arguments.path,
         })
     }
 
@@ -168,6 +182,11 @@ impl Cluster {
     /// The interface in the root namespace.
     pub fn host_link(&self) -> String {
         format!("gn-{}", self.name)
+    }
+
+    /// Whether XDP runs on the uplinks.
+    pub fn has_xdp(&self) -> bool {
+        self.path.xdp == UplinkXdpArgument::Generic
     }
 
     /// The machine's own addresses on the underlay, and the nodes' default gateways.

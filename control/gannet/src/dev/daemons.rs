@@ -57,6 +57,7 @@ pub fn ensure(cluster: &Cluster, member: &Member, binary: &Path) -> anyhow::Resu
         .arg(&member.data_dir)
         .args(["--node-name", &member.name, "--node-ip", &member.addresses.to_string(), "--uplink", UPLINK])
         .args(["--instance", &member.name])
+        .args(cluster.path.words())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use kernel::netlink::{Netlink, PeerPlace, Route, Veth};
+use kernel::netlink::{Netlink, PeerPlace, Route, Veth, compute_checksums};
 use kernel::netns;
 
 use super::cluster::{Cluster, Member};
@@ -58,6 +58,9 @@ fn ensure_host(cluster: &Cluster, bridge: &Netlink, bridge_netns: &std::path::Pa
     }
     bridge.set_master(HOST_PORT, BRIDGE)?;
     bridge.set_up(HOST_PORT)?;
+    if cluster.has_xdp() {
+        compute_checksums(&link)?;
+    }
     ensure_addresses(&root, &link, &cluster.on_underlay(cluster.host_addresses()))?;
     Ok(root.set_up(&link)?)
 }
@@ -79,6 +82,9 @@ fn ensure_member(cluster: &Cluster, member: &Member, bridge: &Netlink) -> anyhow
     bridge.set_master(&port, BRIDGE)?;
     bridge.set_up(&port)?;
     node.set_up("lo")?;
+    if cluster.has_xdp() {
+        netns::run_in(&node_netns, || compute_checksums(UPLINK))??;
+    }
     ensure_addresses(&node, UPLINK, &cluster.on_underlay(member.addresses))?;
     node.set_up(UPLINK)?;
     if cluster.host_access {

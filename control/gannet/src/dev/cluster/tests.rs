@@ -7,6 +7,7 @@ fn arguments(name: &str, pods: &str, services: &str, underlay: &str) -> CreateAr
         pod_cidr: pods.parse().unwrap(),
         service_cidr: services.parse().unwrap(),
         underlay_cidr: underlay.parse().unwrap(),
+        path: PathArguments::default(),
         no_host_access: false,
     }
 }
@@ -59,6 +60,24 @@ fn only_more_nodes_make_a_cluster_grow() {
     let moved = Cluster { pod_cidr: "10.245.0.0/16".parse().unwrap(), ..larger.clone() };
     assert!(one.differs_in_nodes_only(&larger));
     assert!(!one.differs_in_nodes_only(&moved));
+}
+
+#[test]
+fn how_packets_go_is_kept_and_told() {
+    let mut given = arguments("dev", "10.244.0.0/16", "10.96.0.0/16", "10.243.0.0/24");
+    let plain = Cluster::new(&given).unwrap();
+    given.path.routing = crate::settings::Routing::Native;
+    given.path.xdp = UplinkXdpArgument::Generic;
+    let other = Cluster::new(&given).unwrap();
+    assert!(other.has_xdp() && !plain.has_xdp() && !plain.differs_in_nodes_only(&other));
+    assert!(other.to_string().ends_with("--routing native --xdp generic --lb-mode snat"), "{other}");
+    let mut kept = serde_json::to_value(&other).unwrap();
+    assert_eq!(serde_json::from_value::<Cluster>(kept.clone()).unwrap(), other);
+    // A file of an earlier version.
+    kept.as_object_mut().unwrap().remove("path");
+    assert_eq!(serde_json::from_value::<Cluster>(kept).unwrap(), plain);
+    given.path.xdp = UplinkXdpArgument::Native;
+    assert!(refused(&given).contains("--xdp generic"));
 }
 
 #[test]
