@@ -50,7 +50,8 @@ fn arrival(names: &Names, pod: &Pod, from: IpAddr, protocol: &str, answer: &Valu
     let by = names.node_ip(&pod.node)?;
     let last = list(answer, "steps").last()?;
     let to = last["backend"].as_str().unwrap_or_else(|| text(last, "to"));
-    Some((node.to_owned(), format!("trace?from={from}&to={to}&protocol={protocol}&by={by}")))
+    let way = if answer["native"] == true { "&way=uplink" } else { "" };
+    Some((node.to_owned(), format!("trace?from={from}&to={to}&protocol={protocol}&by={by}{way}")))
 }
 
 /// `ADDRESS:PORT`, or a Service or pod by name and a port.
@@ -88,6 +89,9 @@ fn print_end(names: &Names, answer: &Value) {
         "pod" => println!("  => into {receiver} on this node, by interface {}", answer["ifindex"]),
         "uplink" => {
             println!("  => out of the node for {receiver}, by the kernel's route on interface {}", answer["ifindex"])
+        }
+        "node" if answer["native"] == true => {
+            println!("  => by the uplink, without a tunnel, to {}, for {receiver}", names.label(text(answer, "node")))
         }
         "node" => println!("  => over the overlay to {}, for {receiver}", names.label(text(answer, "node"))),
         "drop" => {

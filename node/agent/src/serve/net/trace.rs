@@ -1,5 +1,5 @@
 //! `/net/trace?from=ADDRESS&to=ADDRESS:PORT&protocol=tcp`: what would happen to the first packet that a pod of this node sends. With
-//! `&by=ADDRESS` it comes from a pod of the node that has this address, over the overlay.
+//! `&by=ADDRESS` it comes from a pod of the node that has this address, over the overlay, or with `&way=uplink` as nodes that need no tunnel send it.
 //!
 //! The same packet code that the programs are made of runs here, over a copy of the live tables read back from the kernel: nothing is
 //! written, nothing is sent. (A test run of the loaded programs would leave flow records that look like traffic.)
@@ -28,6 +28,8 @@ pub(super) struct Question {
     proto: u8,
     /// The node that the packet comes from; `None`: a pod of this node sends it.
     by: Option<IpAddr>,
+    /// It comes without a tunnel.
+    native: bool,
 }
 
 impl Question {
@@ -42,6 +44,7 @@ impl Question {
         let by = query.get("by").map(|by| by.parse().map_err(|_| format!("by is an address, not {by:?}")));
         Ok(Question {
             by: by.transpose()?,
+            native: query.get("way") == Some("uplink"),
             from: from.parse().map_err(|_| format!("from is an address, not {from:?}"))?,
             to: to.parse().map_err(|_| format!("to is ADDRESS:PORT, not {to:?}"))?,
             proto,
@@ -58,7 +61,7 @@ pub(super) fn answer(network: &Network, question: &Question) -> Result<Value, ke
     })
 }
 
-/// What happens to the packet where it comes out of the overlay.
+/// What happens to the packet where it comes in from another node.
 fn arrive(tables: &Memory, question: &Question, by: IpAddr) -> Value {
     let vni = tables.config.unwrap_or_default().vni;
     let spec = Spec {
@@ -66,9 +69,14 @@ fn arrive(tables: &Memory, question: &Question, by: IpAddr) -> Value {
         ..Spec::new(question.from, question.to.ip(), question.proto, SOURCE_PORT, question.to.port())
     };
     let (mut frame, mut scratch) = (Frame(spec.build()), Scratch::default());
-    let verdict = pipeline::from_overlay(&mut frame, tables, &mut scratch, &datapath::addr(by), vni);
+    let (hook, verdict) = if question.native {
+        ("from_uplink", pipeline::from_uplink(&mut frame, tables, &mut scratch))
+    } else {
+        let node = datapath::addr(by);
+        ("from_overlay", pipeline::from_overlay(&mut frame, tables, &mut scratch, &node, vni))
+    };
     let mut answer = end(tables, &verdict, &scratch);
-    let step = json!({"hook": "from_overlay", "does": "forwards", "to": question.to.to_string()});
+    let step = json!({"hook": hook, "does": "forwards", "to": question.to.to_string()});
     answer["steps"] = json!([step]);
     answer
 }
@@ -157,6 +165,12 @@ fn end(tables: &Memory, verdict: &Verdict, scratch: &Scratch) -> Value {
         Verdict::Peer { ifindex } | Verdict::Redirect { ifindex } => {
             json!({"verdict": "pod", "receiver": receiver, "ifindex": ifindex})
         }
+        Verdict::Neigh { .. } if scratch.place.is_native() => json!({
+            "verdict": "node",
+            "receiver": receiver,
+            "node": datapath::ip(scratch.place.route.node).to_string(),
+            "native": true,
+        }),
         Verdict::Neigh { ifindex } => json!({
             "verdict": "uplink",
             "receiver": receiver,

@@ -4,7 +4,7 @@ use super::*;
 
 fn ask(from: &str, to: &str, proto: u8) -> Value {
     let (from, to) = (from.parse().expect("address"), to.parse().expect("address and port"));
-    let question = Question { from, to, proto, by: None };
+    let question = Question { from, to, proto, by: None, native: false };
     trace(&world(), &question)
 }
 
@@ -22,6 +22,21 @@ fn a_tcp_connection_to_a_service_is_translated_at_the_socket_to_one_of_its_backe
 fn a_datagram_to_another_nodes_pod_goes_to_that_node() {
     let answer = ask("10.244.1.2", "10.244.2.9:53", IPPROTO_UDP);
     assert_eq!((answer["verdict"].as_str(), answer["node"].as_str()), (Some("node"), Some("192.0.2.2")), "{answer}");
+}
+
+#[test]
+fn a_native_route_leads_to_the_other_node_and_goes_on_there() {
+    let answer = ask("10.244.1.2", "10.244.4.5:8080", IPPROTO_TCP);
+    assert_eq!((answer["verdict"].as_str(), answer["node"].as_str()), (Some("node"), Some("192.0.2.4")), "{answer}");
+    assert_eq!(answer["native"], true, "{answer}");
+    let by = "192.0.2.4".parse().expect("address");
+    let (from, to) = ("10.244.4.5".parse().expect("address"), "10.244.1.3:8080".parse().expect("address and port"));
+    let question = Question { from, to, proto: IPPROTO_TCP, by: Some(by), native: true };
+    let answer = arrive(&world(), &question, by);
+    assert_eq!((&answer["verdict"], &answer["steps"][0]["hook"]), (&json!("pod"), &json!("from_uplink")), "{answer}");
+    // Who is reached through a tunnel does not come in without it.
+    let question = Question { from: "10.244.2.9".parse().expect("address"), ..question };
+    assert_eq!(arrive(&world(), &question, by)["verdict"], "drop");
 }
 
 #[test]
@@ -50,6 +65,7 @@ fn a_policy_that_holds_the_packet_back_is_named_with_its_pod() {
         to: to.parse().expect("address and port"),
         proto: IPPROTO_TCP,
         by: None,
+        native: false,
     };
     for (seat, flags, reason, pod, way) in [
         ("10.244.1.2", abi::SEAT_EGRESS, "policy-egress", "10.244.1.2", "out of the pod"),
@@ -74,7 +90,7 @@ fn what_comes_over_the_overlay_meets_the_receivers_policy() {
     let from = "10.244.2.9".parse().expect("address");
     let to: SocketAddr = "10.244.1.3:8080".parse().expect("address and port");
     let by = "192.0.2.2".parse().expect("address");
-    let question = Question { from, to, proto: IPPROTO_TCP, by: Some(by) };
+    let question = Question { from, to, proto: IPPROTO_TCP, by: Some(by), native: false };
     assert_eq!(arrive(&tables, &question, by)["verdict"], "pod");
     let seat = tables.pods[&datapath::addr(to.ip())].seat;
     tables
