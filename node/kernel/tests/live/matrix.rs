@@ -1,5 +1,5 @@
 //! Who reaches whom, and how: every client, by every sort of address, of both families, with every protocol, under a policy that allows
-//! and under one that denies. Each cell is one probe with its expected outcome.
+//! and under one that denies, at the server and at the client. Each cell is one probe with its expected outcome.
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use kernel::netlink::{Netlink, Route};
 use kernel::netns;
-use wire::fabric::{Delta, Endpoint, EndpointPort, EndpointState, PodPolicy, Protocol, Rule, Ruleset, Service};
+use wire::fabric::{
+    Delta, Endpoint, EndpointPort, EndpointState, Identity, PodPolicy, Protocol, Rule, Ruleset, Service,
+};
 use wire::fabric::{ServicePort, ServiceType};
 
 use crate::net::{DEADLINE, SILENCE, Server, ask, sock};
@@ -58,9 +60,18 @@ enum Sockets {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Policy {
+    /// Everybody may come in to the server.
     Allows,
+    /// Nobody may.
     Denies,
+    /// Clients that are pods may send to the server and to nothing else.
+    LetsOut,
+    /// They may send nowhere.
+    KeepsIn,
 }
+
+/// The class of the server's addresses.
+const SERVER_CLASS: u32 = 9;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Cell {
@@ -83,7 +94,19 @@ impl fmt::Display for Cell {
 /// What is promised of a cell; `None`: nothing.
 fn expected(cell: Cell) -> Option<bool> {
     let Cell { client, target, kind, sockets, policy, .. } = cell;
-    let allowed = policy == Policy::Allows;
+    // What no socket hook translates: what hooks do not see, and protocols that they do not know.
+    let by_packets = sockets == Sockets::Plain || kind == Kind::Sctp;
+    let allowed = match (policy, target) {
+        (Policy::Allows, _) => true,
+        (Policy::Denies, _) => false,
+        (Policy::KeepsIn, _) => return Some(false),
+        (Policy::LetsOut, Target::PodIp) => true,
+        // What has no port goes to the address itself, which is not the server's.
+        (Policy::LetsOut, _) if kind == Kind::Icmp => return Some(false),
+        // The other node chooses the backend, so for this one its address is where the packet goes.
+        (Policy::LetsOut, Target::NodePort(node)) => client == Client::Pod(node),
+        (Policy::LetsOut, Target::ClusterIp | Target::BalancerIp) => true,
+    };
     if kind == Kind::Icmp {
         // A node answers for its own address, whatever it serves there; virtual addresses have ports only, but those that the outside
         // knows tell it that they are there.
@@ -94,8 +117,6 @@ fn expected(cell: Cell) -> Option<bool> {
             Target::BalancerIp => matches!(client, Client::Outside(_)),
         });
     }
-    // What no socket hook translates: what hooks do not see, and protocols that they do not know.
-    let by_packets = sockets == Sockets::Plain || kind == Kind::Sctp;
     match (client, target) {
         // It does not leave the node, so that no hook sees it.
         (Client::Host(own), Target::NodePort(node)) if own == node && by_packets => Some(false),
@@ -153,16 +174,29 @@ impl Town {
         Town { world, server, clients }
     }
 
-    /// Sets the server's policy: everybody may come in, or nobody.
+    /// Sets the policies of the server and of the clients.
     fn police(&mut self, policy: Policy) {
-        let anybody = Rule { egress: false, identity: 0, protocol: 0, first_port: 0, last_port: 0, deny: false };
-        let rules = if policy == Policy::Allows { vec![anybody] } else { Vec::new() };
-        let name = "default/server".to_owned();
-        self.world.nodes[0].seats.insert(name.clone(), self.server.link.seat);
-        let record = PodPolicy { pod: name, uid: "u".into(), ruleset: 1, ips: Vec::new() };
-        let rulesets = vec![Ruleset { number: 1, ingress: true, egress: false, rules }];
+        let any = |egress, identity| Rule { egress, identity, protocol: 0, first_port: 0, last_port: 0, deny: false };
+        let ingress = if policy == Policy::Denies { Vec::new() } else { vec![any(false, 0)] };
+        let egress = if policy == Policy::LetsOut { vec![any(true, SERVER_CLASS)] } else { Vec::new() };
+        let rulesets = vec![
+            Ruleset { number: 1, ingress: true, egress: false, rules: ingress },
+            Ruleset { number: 2, ingress: false, egress: true, rules: egress },
+        ];
+        let of_clients = if matches!(policy, Policy::LetsOut | Policy::KeepsIn) { 2 } else { 0 };
+        let [near, far] = &self.clients;
+        let pods = [("server", &self.server, 1), ("near", near, of_clients), ("far", far, of_clients)].map(
+            |(name, pod, ruleset)| {
+                let name = format!("default/{name}");
+                self.world.nodes[pod.node].seats.insert(name.clone(), pod.link.seat);
+                PodPolicy { pod: name, uid: "u".into(), ruleset, ips: Vec::new() }
+            },
+        );
+        let server = [(self.server.ip, 32), (self.server.ip6.unwrap(), 128)];
+        let identities =
+            server.map(|(ip, bits)| Identity { prefix: format!("{ip}/{bits}"), number: SERVER_CLASS }).to_vec();
         let epoch = self.world.state.epoch.0 + 1;
-        self.world.apply(Delta { epoch, rulesets, pods: vec![record], ..Delta::default() });
+        self.world.apply(Delta { epoch, identities, rulesets, pods: pods.to_vec(), ..Delta::default() });
     }
 
     fn netns(&self, client: Client) -> &PathBuf {
@@ -273,17 +307,22 @@ fn everybody_reaches_what_is_allowed_and_nothing_else() {
     let _sctp = [false, true].map(|v6| raw::sctp_server(&pod.netns, v6, LISTENS));
     let mut wrong = Vec::new();
     let mut count = 0;
-    for policy in [Policy::Allows, Policy::Denies] {
+    for policy in [Policy::Allows, Policy::Denies, Policy::LetsOut, Policy::KeepsIn] {
         town.police(policy);
+        // Policies of clients are about pods alone.
+        let of_pods = matches!(policy, Policy::LetsOut | Policy::KeepsIn);
+        let chosen = |clients: &[Client]| -> Vec<Client> {
+            clients.iter().copied().filter(|client| !of_pods || matches!(client, Client::Pod(_))).collect()
+        };
         // All sockets of a process are in one control group, so each node's clients have their turn.
         for node in [0, 1] {
-            let clients = [Client::Pod(node), Client::Host(node)];
+            let clients = chosen(&[Client::Pod(node), Client::Host(node)]);
             let cells = cells(policy, Sockets::Hooked, &clients);
             count += cells.len();
             wrong.extend(town.world.on_node(node, &town.world.nodes[node].netns, || town.probe(&cells)));
         }
         let everybody = [0, 1].map(|node| [Client::Pod(node), Client::Host(node), Client::Outside(node)]).concat();
-        let cells = cells(policy, Sockets::Plain, &everybody);
+        let cells = cells(policy, Sockets::Plain, &chosen(&everybody));
         count += cells.len();
         wrong.extend(town.probe(&cells));
     }
