@@ -214,12 +214,13 @@ fn a_restart_keeps_the_link() {
     assert_eq!(link(&scene), None);
 }
 
-/// A VLAN's frames are not the uplink's, wherever the tag is: among the bytes for XDP, beside them for tcx.
+/// A VLAN's frames are not the uplink's. That holds at tcx, which is told of tags that were taken off; XDP is not (a bridge takes them off
+/// here as hardware does), and stays away from uplinks with VLANs.
 #[test]
 fn tagged_frames_are_of_another_network() {
     let mut scene = Scene::new(Underlay::default());
-    // Ports of their own each time: flows outlive the change.
-    for (xdp, base) in [(UplinkXdp::Off, 40_000), (UplinkXdp::Native, 42_000), (UplinkXdp::Generic, 44_000)] {
+    {
+        let (xdp, base) = (UplinkXdp::Off, 40_000);
         scene.set(0, xdp, LbMode::Snat);
         scene.exchange(LbMode::Snat);
         let node = &scene.world.nodes[0];
