@@ -10,7 +10,7 @@ use packet::{
     Edges, Verdict,
     edges::find,
     host::{Frame, Hook, Memory, Spec, Step, apply, pod_mac, v4, v6, world},
-    socket::{Call, connect},
+    socket::{Call, Given, connect},
 };
 
 fn row(m: &Memory, client: Addr) -> (u32, EdgeRow) {
@@ -81,9 +81,9 @@ fn whoever_is_outside_is_one_client() {
 #[test]
 fn connections_of_sockets_are_counted_by_namespace() {
     let m = world();
-    let call = |netns, random| Call { addr: v4("10.96.0.20"), port: Be16::new(80), proto: IPPROTO_TCP, netns, random };
+    let call = Call { addr: v4("10.96.0.20"), port: Be16::new(80), proto: IPPROTO_TCP };
     for netns in [77, 77, 1 << 40] {
-        connect(&m, &call(netns, 0));
+        connect(&m, &Given { netns, random: 0 }, &call);
     }
     assert_eq!(row(&m, Addr([77, 0, 0, 0])).1.connections, 2);
     assert_eq!(row(&m, Addr([0, 256, 0, 0])).1.connections, 1);
