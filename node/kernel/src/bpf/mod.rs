@@ -159,7 +159,11 @@ impl Datapath {
 
         let flow_bits = resize::begin(&pins, options.flow_bits)?;
         let netlink = Netlink::in_netns(&options.netns)?;
-        let object = Object::load(&pins, flow_bits, uplink::program(netlink.link(&options.uplink)?.mtu))?;
+        let object = Object::load(
+            &pins,
+            flow_bits,
+            uplink::program(netlink.link(&options.uplink)?.mtu, options.load_balancing.xdp),
+        )?;
         let devices = netns::run_in(&options.netns, || device::prepare(&netlink, &options))??;
         let config_table = Table::new(map::CONFIG, object::open_map(&pins, map::CONFIG)?);
         let config = devices.config(&options, config_table.get(&0)?.unwrap_or_default());

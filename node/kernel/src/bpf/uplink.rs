@@ -86,9 +86,10 @@ const GENERIC: &str = "uplink_xdp_generic";
 pub const ONE_PAGE_MTU: u32 = 3_400;
 
 /// The program for an uplink of an MTU. Drivers refuse one that does not know of frames of several pages where there may be some; it is not for
-/// smaller ones, because the stack copies each packet that is not of one piece for it.
-pub fn program(mtu: u32) -> &'static str {
-    if mtu > ONE_PAGE_MTU { abi::program::UPLINK_FRAGS } else { abi::program::UPLINK }
+/// smaller ones, because the stack copies each packet that is not of one piece for it. Generic mode makes one piece of a packet first.
+pub fn program(mtu: u32, wanted: UplinkXdp) -> &'static str {
+    let pages = mtu > ONE_PAGE_MTU && wanted != UplinkXdp::Generic;
+    if pages { abi::program::UPLINK_FRAGS } else { abi::program::UPLINK }
 }
 
 /// Attaches the program to the uplink, in the calling thread's namespace, or brings what stands up to date; a refusal is a line in the
@@ -121,8 +122,9 @@ pub fn attach(
         UplinkXdp::Off => return off(links),
     };
     links.detach(if name == NATIVE { GENERIC } else { NATIVE })?;
-    let attached =
-        object.program(program(uplink.mtu)).and_then(|program| links.attach_xdp(name, program, uplink.index, mode));
+    let attached = object
+        .program(program(uplink.mtu, wanted))
+        .and_then(|program| links.attach_xdp(name, program, uplink.index, mode));
     match attached {
         Ok(_) => Ok(path),
         Err(error) => {
