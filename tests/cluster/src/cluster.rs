@@ -39,11 +39,16 @@ impl Cluster {
 
     /// Creates a cluster of `nodes` nodes with the binary and images that the environment names.
     pub fn create(nodes: u8) -> Result<Self> {
+        Self::create_as(nodes, &Self::RANGE_ARGUMENTS)
+    }
+
+    /// The same with other arguments of `gannet dev create`.
+    pub fn create_as(nodes: u8, arguments: &[&str]) -> Result<Self> {
         let (binary, images) = (variable("GANNET_BIN")?, Self::images()?);
         let name = format!("t{}", std::process::id());
         let cluster = Self { name, binary, home: tempfile::tempdir()?, deleted: false };
         let count = nodes.to_string();
-        output_within(START, cluster.gannet(&["dev", "create", "--nodes", &count]).args(Self::RANGE_ARGUMENTS))?;
+        output_within(START, cluster.gannet(&["dev", "create", "--nodes", &count]).args(arguments))?;
         output(cluster.gannet(&["image", "load"]).arg(images))?;
         output_within(START, &mut cluster.gannet(&["status", "--wait", "--timeout", "3m"]))?;
         Ok(cluster)
