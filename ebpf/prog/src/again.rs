@@ -135,26 +135,29 @@ pub extern "C" fn step_is_local(skb: *mut __sk_buff) -> u32 {
 /// Copies the whole packet. `false` if it is too large.
 #[inline(always)]
 fn load(skb: *mut __sk_buff, to: *mut Held) -> bool {
-    let bytes = opaque(Skb(skb).size());
-    if bytes == 0 || bytes > HELD_BYTES as usize {
+    // Not every kernel's verifier sees that a number is not 0; each sees that one more than any number is not.
+    let before_last = opaque(Skb(skb).size().wrapping_sub(1));
+    if before_last >= HELD_BYTES as usize {
         return false;
     }
     // SAFETY: so many bytes are in the element.
-    unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.cast(), bytes as u32) == 0 }
+    unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.cast(), before_last as u32 + 1) == 0 }
 }
 
 /// Gives the packet other bytes. The Ethernet header is not in what hardware has summed up.
 #[inline(always)]
 fn store(skb: *mut __sk_buff, from: *const Held, bytes: u32) -> bool {
-    let rest = opaque((bytes as usize).wrapping_sub(L3));
-    if rest == 0 || rest > HELD_BYTES as usize - L3 {
+    // As in `load`.
+    let before_last = opaque((bytes as usize).wrapping_sub(L3 + 1));
+    if before_last >= HELD_BYTES as usize - L3 {
         return false;
     }
+    let rest = before_last as u32 + 1;
     // SAFETY: so many bytes are in the element; the context is valid.
     unsafe {
         let from: *const u8 = from.cast();
         bpf_skb_change_tail(skb, bytes, 0) == 0
             && bpf_skb_store_bytes(skb, 0, from.cast(), L3 as u32, 0) == 0
-            && bpf_skb_store_bytes(skb, L3 as u32, from.add(L3).cast(), rest as u32, BPF_F_RECOMPUTE_CSUM as u64) == 0
+            && bpf_skb_store_bytes(skb, L3 as u32, from.add(L3).cast(), rest, BPF_F_RECOMPUTE_CSUM as u64) == 0
     }
 }
