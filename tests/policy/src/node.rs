@@ -12,6 +12,8 @@ use packet::host::{Frame, Hook, Memory, Spec, Step as Packet, apply, v4, v6};
 use wire::fabric::Delta;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
+/// Of the uplink; frames to another one are not the node's.
+const UPLINK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const VNI: u32 = 1;
 
 /// The node.
@@ -40,6 +42,7 @@ impl Default for Node {
                 node4: v4("192.0.2.1"),
                 node6: v6("2001:db8::1"),
                 uplink_ifindex: 2,
+                uplink_mac: UPLINK_MAC,
                 overlay_ifindex: 3,
                 vni: VNI,
                 snat_min: 40_000,
@@ -131,6 +134,7 @@ impl Node {
         let mut spec = Spec::new(from, to, proto, 50_000, port);
         spec.tcp_flags = 2;
         spec.from_mac = MAC;
+        spec.to_mac = UPLINK_MAC;
         Some(self.judge(hook, &spec))
     }
 
